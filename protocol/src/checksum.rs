@@ -1,0 +1,1 @@
+//! Frame checksums (spec 01 §2.4).

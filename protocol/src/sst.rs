@@ -1,0 +1,1 @@
+//! The SST conversation: request payload, connection classification, sniffing (spec 05).

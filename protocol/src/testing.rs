@@ -1,0 +1,1 @@
+//! Parts for simulations: virtual network, builders, invariants.

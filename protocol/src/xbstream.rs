@@ -1,0 +1,1 @@
+//! The xbstream container: chunk codec and push reader (spec 06).

@@ -1,0 +1,1 @@
+//! The main job: join, request an SST, receive, verify, store, leave.

@@ -1,0 +1,1 @@
+//! The command line: raw arguments into checked configuration, and the only place that prints.

@@ -1,0 +1,1 @@
+//! Exit codes (one table, shown by `--help`).

@@ -1,0 +1,28 @@
+//! Everything that touches the world: sockets, disks, object stores, child processes, people.
+//!
+//! What to send, whom to trust as donor and whether a backup is complete is decided in
+//! [`galera_protocol`]; the modules here feed it and carry out what it says.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`member`] | the task that owns `galera_protocol::member::Member`, and its links |
+//! | [`net`] | sockets, TLS, framing |
+//! | [`sst`] | the listener for the donor's stream |
+//! | [`pipeline`] | stream → files → sink, verification, manifest |
+//! | [`sink`] | where a backup goes |
+//! | [`repository`] | where many backups stay: packs, index, manifest |
+//! | [`restore`] | from a repository into a data directory |
+//! | [`backup`] | the main job: all of the above in order |
+//! | [`cli`], [`config`] | flags, files and environment into checked configuration |
+
+pub mod backup;
+pub mod cli;
+pub mod config;
+pub mod exit;
+pub mod member;
+pub mod net;
+pub mod pipeline;
+pub mod repository;
+pub mod restore;
+pub mod sink;
+pub mod sst;

@@ -1,0 +1,3 @@
+//! The `galera-sst` command.
+
+fn main() {}

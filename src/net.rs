@@ -1,0 +1,1 @@
+//! Sockets, TLS and the adapter around `galera_protocol::frame`.

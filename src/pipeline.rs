@@ -1,0 +1,1 @@
+//! Stream → files → sink: verification, manifest, progress.

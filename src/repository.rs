@@ -1,0 +1,1 @@
+//! A place that holds many backups: packs, index, manifest.

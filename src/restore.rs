@@ -1,0 +1,1 @@
+//! From a repository into a data directory that a server starts from.

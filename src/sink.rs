@@ -1,0 +1,1 @@
+//! Where a backup goes: the trait, and one backend per file.

@@ -1,0 +1,1 @@
+//! The listener for the donor's two connections.
