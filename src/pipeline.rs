@@ -1,1 +1,3 @@
 //! Stream → files → sink: verification, manifest, progress.
+
+pub mod manifest;

@@ -1,1 +1,120 @@
 //! Where a backup goes: the trait, and one backend per file.
+//!
+//! The stream that feeds a sink has no end mark. `commit` is reached only when every file was
+//! closed, every checksum was right and the group said that the transfer succeeded; everything else
+//! ends in `abort`, after which nothing that looks like a backup may be visible. `Drop` does no IO.
+
+use std::future::Future;
+
+use bytes::Bytes;
+use galera_protocol::xbstream::EntryPath;
+
+use crate::pipeline::manifest::Manifest;
+
+/// What a sink asks of the stream that feeds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Files must come one after the other, never interleaved.
+    pub one_file_at_a_time: bool,
+    /// A file's size must be known before its first byte.
+    pub size_first: bool,
+}
+
+/// A file that appeared in the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it lies below the data directory: relative, without `..`.
+    pub path: EntryPath,
+    /// Its size in bytes, where the stream's reader knows it (after spooling).
+    pub size: Option<u64>,
+}
+
+/// The next part of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Bytes at the current position, which they advance.
+    Data(Bytes),
+    /// That many zero bytes that were never written at the donor.
+    Hole(u64),
+    /// Moves the current position (MariaDB's seek chunk; later bytes may overwrite earlier ones).
+    Seek(u64),
+}
+
+/// Takes the files of one backup.
+pub trait Sink: Send {
+    /// A file being written.
+    type File: SinkFile;
+
+    /// What it asks of the stream.
+    fn needs(&self) -> Needs;
+
+    /// Opens a file, replacing a finished one of that name. Several may be open at once unless `needs` says otherwise.
+    fn create(
+        &mut self,
+        entry: &Entry,
+    ) -> impl Future<Output = Result<Self::File, SinkError>> + Send;
+
+    /// Gives a finished file another name; one of that name is replaced, a missing source is not an
+    /// error (MariaDB's rename chunk, spec 06 §1.8).
+    fn rename(
+        &mut self,
+        from: &EntryPath,
+        to: &EntryPath,
+    ) -> impl Future<Output = Result<(), SinkError>> + Send;
+
+    /// Removes a finished file; a missing one is not an error (spec 06 §1.9).
+    fn remove(&mut self, path: &EntryPath) -> impl Future<Output = Result<(), SinkError>> + Send;
+
+    /// Makes the backup visible, last and atomically.
+    fn commit(self, manifest: Manifest) -> impl Future<Output = Result<Receipt, SinkError>> + Send;
+
+    /// Takes back everything that was written.
+    fn abort(self) -> impl Future<Output = ()> + Send;
+}
+
+/// One file of a [`Sink`].
+pub trait SinkFile: Send {
+    /// Appends. Waits while the backend is slow: that is how a slow sink slows the donor.
+    fn write(&mut self, piece: Piece) -> impl Future<Output = Result<(), SinkError>> + Send;
+
+    /// Ends the file; its bytes are complete.
+    fn finish(self) -> impl Future<Output = Result<(), SinkError>> + Send;
+}
+
+/// What `commit` made, for people and for `--output json`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Where the backup is now, as a URL or path that `restore` takes.
+    pub location: String,
+    /// Bytes that the sink stored.
+    pub stored_bytes: u64,
+}
+
+/// Why a sink failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The target cannot be made: it exists, or we may not write there.
+    #[error("create {target}")]
+    Create {
+        /// What was to be made.
+        target: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The target is there already and must not be touched.
+    #[error("{target} already exists and is not empty")]
+    Occupied {
+        /// The target.
+        target: String,
+    },
+    /// Writing failed half-way.
+    #[error("write {target}")]
+    Write {
+        /// What was being written.
+        target: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
