@@ -192,8 +192,9 @@ impl Conversation {
 
     /// A backup that came first waits only while conn 1 may still be among the others.
     fn check_early(&mut self) {
+        let waits = matches!(self.state, State::AwaitingMetadata);
         let early = self.connections.early().is_some();
-        if early && !self.connections.any_may_be_metadata() {
+        if waits && early && !self.connections.any_may_be_metadata() {
             self.fail(Failure::NoMetadata { refusal: self.last_refusal });
         }
     }
