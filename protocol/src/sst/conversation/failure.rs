@@ -50,8 +50,8 @@ pub enum CloseReason {
     /// Not encrypted although it must be.
     #[error("not encrypted")]
     NotEncrypted,
-    /// The metadata did not come to its end.
-    #[error("metadata cut short")]
+    /// An archive that did not come to its end.
+    #[error("archive cut short")]
     Truncated,
     /// It broke before it was of use.
     #[error("broken connection")]
