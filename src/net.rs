@@ -1,1 +1,4 @@
 //! Sockets, TLS and the adapter around `galera_protocol::frame`.
+
+pub mod frames;
+pub mod socket;

@@ -1,0 +1,1 @@
+//! Frames on a byte stream: the tokio-util adapter around `galera_protocol::frame`.
