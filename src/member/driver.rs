@@ -5,8 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use galera_protocol::frame::Checksum;
-use galera_protocol::gmcast::{self, LinkId};
+use galera_protocol::checksum::Checksum;
+use galera_protocol::gmcast::{self, LinkEnd, LinkId};
 use galera_protocol::member::{Action, Command, Event, Input, Member};
 use galera_protocol::pc::SavedView;
 use galera_protocol::time::Instant as CoreInstant;
@@ -155,16 +155,16 @@ impl Driver {
         }
         match event {
             LinkEvent::Frame(body) => self.link_input(gmcast::Input::Frame { link, body }),
-            LinkEvent::Closed { reason } => self.lose(link, reason),
+            LinkEvent::Closed(end) => self.lose(link, end),
         }
     }
 
-    fn lose(&mut self, link: LinkId, reason: String) {
+    fn lose(&mut self, link: LinkId, end: LinkEnd) {
         if let Some(lost) = self.links.remove(&link) {
-            debug!(?link, remote = %lost.remote, %reason, "link lost");
+            debug!(?link, remote = %lost.remote, %end, "link lost");
             lost.close();
         }
-        self.link_input(gmcast::Input::Closed { link, reason });
+        self.link_input(gmcast::Input::Closed { link, end });
     }
 
     fn on_outcome(&mut self, outcome: Result<Outcome, tokio::task::JoinError>) {
@@ -174,7 +174,7 @@ impl Driver {
             }
             Ok(Outcome::Dialled { link, result: Ok(stream) }) => self.on_dialled(link, stream),
             Ok(Outcome::Dialled { link, result: Err(error) }) => {
-                self.link_input(gmcast::Input::Closed { link, reason: error.to_string() });
+                self.link_input(gmcast::Input::Closed { link, end: link::end_of(&error) });
             }
             Err(error) => warn!(%error, "a dial or look-up task failed"),
         }
@@ -187,7 +187,7 @@ impl Driver {
                 self.link_input(gmcast::Input::Connected { link, local, remote });
             }
             (Err(error), _) | (_, Err(error)) => {
-                self.link_input(gmcast::Input::Closed { link, reason: error.to_string() });
+                self.link_input(gmcast::Input::Closed { link, end: link::end_of(&error) });
             }
         }
     }
@@ -267,7 +267,7 @@ impl Driver {
     fn send(&mut self, link: LinkId, body: bytes::Bytes, is_user: bool) {
         let Some(target) = self.links.get(&link) else { return };
         if !target.send(body) && !is_user {
-            self.lose(link, "send queue full".into());
+            self.lose(link, LinkEnd::QueueFull);
         }
     }
 

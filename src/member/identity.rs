@@ -67,7 +67,7 @@ impl StateDirectory {
         let mut text = String::new();
         let file = File::open(self.path.join(FILE_NAME)).ok()?;
         file.take(FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
-        SavedView::parse(&text).ok()
+        text.parse().ok()
     }
 
     /// Replaces the saved view durably.

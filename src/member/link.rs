@@ -1,16 +1,18 @@
 //! One connection to a peer: a task that reads frames and one that writes them.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use galera_protocol::frame::{self, Checksum};
-use galera_protocol::gmcast::LinkId;
+use galera_protocol::checksum::Checksum;
+use galera_protocol::frame::{self, FrameDecoder};
+use galera_protocol::gmcast::{LinkEnd, LinkId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, trace};
+use tracing::{debug, error, trace};
 
 use super::queue::{Queued, SendQueue, send_queue};
 
@@ -29,10 +31,7 @@ pub(super) enum LinkEvent {
     /// A whole, intact frame body.
     Frame(Bytes),
     /// The link is gone.
-    Closed {
-        /// In one phrase, for logs.
-        reason: String,
-    },
+    Closed(LinkEnd),
 }
 
 /// The driver's end of a link.
@@ -70,9 +69,9 @@ pub(super) fn start(
     tasks.spawn(async move {
         tokio::select! {
             () = stop.cancelled() => {}
-            reason = read_frames(id, read, &events) => {
-                debug!(?id, %reason, "link closed by its reader");
-                let _ = events.send((id, LinkEvent::Closed { reason })).await;
+            end = read_frames(id, read, &events) => {
+                debug!(?id, %end, "link ended");
+                let _ = events.send((id, LinkEvent::Closed(end))).await;
             }
         }
     });
@@ -80,33 +79,44 @@ pub(super) fn start(
     Link { queue, reader, remote }
 }
 
-/// Reads until the link ends; the reason says how.
+/// Reads until the link ends, and says how it did.
 async fn read_frames(
     id: LinkId,
     mut read: ReadHalf<TcpStream>,
     events: &mpsc::Sender<(LinkId, LinkEvent)>,
-) -> String {
+) -> LinkEnd {
     let mut buffer = BytesMut::with_capacity(READ_BYTES);
+    let mut decoder = FrameDecoder::new();
     loop {
         loop {
-            match frame::decode(&mut buffer) {
+            match decoder.decode(&mut buffer) {
                 Ok(Some(body)) => {
                     trace!(?id, bytes = body.len(), "frame received");
                     if events.send((id, LinkEvent::Frame(body))).await.is_err() {
-                        return "member stopped".into();
+                        return LinkEnd::Other;
                     }
                 }
                 Ok(None) => break,
-                // After a violation nothing that is buffered behind it is handled (spec 01 §7.1).
-                Err(error) => return error.to_string(),
+                Err(error) => return LinkEnd::Frame(error),
             }
         }
         buffer.reserve(READ_BYTES);
         match read.read_buf(&mut buffer).await {
-            Ok(0) => return "closed by peer".into(),
+            Ok(0) => return LinkEnd::EndOfStream,
             Ok(_) => {}
-            Err(error) => return error.to_string(),
+            Err(error) => return end_of(&error),
         }
+    }
+}
+
+/// What the operating system's error means for a link.
+pub(super) fn end_of(error: &io::Error) -> LinkEnd {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => LinkEnd::ConnectionRefused,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => LinkEnd::Reset,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => LinkEnd::Unreachable,
+        io::ErrorKind::TimedOut => LinkEnd::TimedOut,
+        _ => LinkEnd::Other,
     }
 }
 
@@ -119,10 +129,10 @@ async fn write_frames(
 ) {
     let mut buffer = BytesMut::with_capacity(READ_BYTES);
     while let Some(first) = frames.recv().await {
-        frame::encode(&first.body, checksum, &mut buffer);
+        put_frame(id, &first, checksum, &mut buffer);
         while buffer.len() < WRITE_BYTES {
             let Ok(next) = frames.try_recv() else { break };
-            frame::encode(&next.body, checksum, &mut buffer);
+            put_frame(id, &next, checksum, &mut buffer);
         }
         if let Err(error) = write.write_all_buf(&mut buffer).await {
             debug!(?id, %error, "link write failed");
@@ -130,4 +140,11 @@ async fn write_frames(
         }
     }
     let _ = tokio::time::timeout(FLUSH_LIMIT, write.shutdown()).await;
+}
+
+/// A body that is no frame is left out: the core made it, so this is our own mistake.
+fn put_frame(id: LinkId, queued: &Queued, checksum: Checksum, buffer: &mut BytesMut) {
+    if let Err(error) = frame::encode(&queued.body, checksum, buffer) {
+        error!(?id, %error, "own message withheld");
+    }
 }

@@ -1,1 +1,0 @@
-//! Frames on a byte stream: the tokio-util adapter around `galera_protocol::frame`.
