@@ -1,1 +1,4 @@
 //! The SST conversation: request payload, connection classification, sniffing (spec 05).
+
+pub mod donor_code;
+pub mod request;
