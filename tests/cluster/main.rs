@@ -6,4 +6,11 @@
 #[path = "../support/lib.rs"]
 mod support;
 
+mod donor_failures;
 mod harness;
+mod main_job;
+mod membership;
+mod refusals;
+mod stopping;
+mod timing;
+mod verdict;

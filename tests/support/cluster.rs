@@ -25,7 +25,7 @@ pub(crate) struct Cluster {
     group: String,
     /// The servers, `n1` first.
     pub(crate) nodes: Vec<LocalServer>,
-    expected_errors: Vec<&'static str>,
+    expected_errors: &'static [&'static str],
     // Last: it removes the files of those above.
     directory: TempDir,
 }
@@ -53,7 +53,7 @@ impl Cluster {
         let directory = TempDir::with_prefix("galera-sst-").expect("make a directory");
         let provider = LocalServers::new(&group, directory.path());
         let nodes: Vec<_> = (1..=count).map(|n| provider.create(&format!("n{n}"))).collect();
-        Self { provider, group, nodes, expected_errors: Vec::new(), directory }
+        Self { provider, group, nodes, expected_errors: &[], directory }
     }
 
     fn start_nodes(&mut self) {
@@ -124,9 +124,14 @@ impl Cluster {
         Garbd::start_with(name, &self.group, &self.peers(), self.directory.path(), arguments)
     }
 
-    /// From now on, log lines at error level that contain `pattern` are part of the test.
-    pub(crate) fn expect_error(&mut self, pattern: &'static str) {
-        self.expected_errors.push(pattern);
+    /// From now on the servers may log that a state transfer failed, which is part of the test.
+    pub(crate) fn expect_donor_failures(&mut self) {
+        self.expected_errors = &["WSREP_SST: ", "wsrep_sst_mariabackup"];
+    }
+
+    /// How many of its servers run.
+    pub(crate) fn running_nodes(&mut self) -> usize {
+        self.nodes.iter_mut().filter_map(|node| node.is_running().then_some(())).count()
     }
 
     /// Waits until every node that runs is Synced in a primary component of `size` members.
@@ -146,7 +151,7 @@ impl Cluster {
         for node in &self.nodes {
             let log = node.log();
             assert_eq!(server_log::starts(&log), node.starts(), "{} restarted", node.name());
-            let complaints = server_log::complaints(&log, &self.expected_errors);
+            let complaints = server_log::complaints(&log, self.expected_errors);
             assert!(complaints.is_empty(), "{} says:\n{}", node.name(), complaints.join("\n"));
         }
     }

@@ -3,7 +3,11 @@
 //! The servers find the scripts of `donor/` before the packaged programs of the same names. They
 //! read the fault from a file at each call, so a test may switch it while the server runs.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 /// Where in the backup stream the faults strike: past the metadata connection (a few hundred
 /// bytes), well before the end of the smallest backup.
@@ -38,6 +42,11 @@ impl Fault {
             Self::Stalls => "stalls",
         }
     }
+}
+
+/// The file that appears beside the fault's own once a stream has come to the offset.
+pub(crate) fn reached_file(fault_file: &Path) -> PathBuf {
+    fault_file.with_extension("reached")
 }
 
 /// Writes the scripts into a directory that stands first in the servers' search path.

@@ -181,7 +181,6 @@ impl Running {
             assert!(Instant::now() < deadline, "not done in {limit:?}; it said:\n{}", self.talk());
             thread::sleep(Duration::from_millis(5));
         }
-        let took = self.started.elapsed();
         let status = self.process.wait(limit);
         self.listener.join();
         Outcome {
@@ -189,7 +188,6 @@ impl Running {
             stdout: self.data.join().expect("standard output was read"),
             stderr: self.talk.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             peak_kib: self.memory.join().expect("memory was watched"),
-            took,
         }
     }
 }
@@ -205,8 +203,6 @@ pub(crate) struct Outcome {
     pub(crate) stderr: String,
     /// Peak resident memory.
     pub(crate) peak_kib: u64,
-    /// From start to end.
-    pub(crate) took: Duration,
 }
 
 impl Outcome {

@@ -212,7 +212,12 @@ impl Server for LocalServer {
     }
 
     fn set_fault(&self, fault: Fault) {
+        fs::remove_file(fault::reached_file(&self.fault_file())).ok();
         fs::write(self.fault_file(), fault.word()).expect("write a fault");
+    }
+
+    fn has_fault_struck(&self) -> bool {
+        fault::reached_file(&self.fault_file()).exists()
     }
 }
 

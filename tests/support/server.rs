@@ -64,6 +64,15 @@ pub(crate) trait Server {
     /// From now on its state transfers as donor go wrong in this way.
     fn set_fault(&self, fault: Fault);
 
+    /// Whether the current fault has struck.
+    fn has_fault_struck(&self) -> bool;
+
+    /// Waits until the current fault has struck: a transfer has come to its middle.
+    fn wait_fault(&self) {
+        let what = format!("a transfer from {} to come to its middle", self.name());
+        wait::until_true(&what, seconds(60), || self.has_fault_struck());
+    }
+
     /// Asks one question.
     fn try_query(&self, sql: &str) -> Result<String, String> {
         super::session::query(self.socket(), sql)

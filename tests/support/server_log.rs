@@ -55,7 +55,7 @@ pub(crate) fn views(log: &str) -> Vec<Vec<String>> {
     views
 }
 
-/// The name in a line like `	0: 5c8e1a1c-c7a5-11f0-…, n1`.
+/// The name in an indented line like `0: 5c8e1a1c-c7a5-11f0-…, n1`.
 fn member_name(line: &str) -> Option<String> {
     let (index, rest) = line.trim().split_once(": ")?;
     index.parse::<usize>().ok()?;
