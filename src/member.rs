@@ -20,8 +20,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use galera_protocol::member::{Command, Event};
-use tokio::sync::mpsc;
+use galera_protocol::member::{Command, Event, Status};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub use identity::{IdentityError, StateDirectory};
@@ -38,8 +38,6 @@ const COMMANDS_MAX: usize = 16;
 pub struct Config {
     /// The core's configuration: addresses, group, timers, weight, names.
     pub core: galera_protocol::member::Config,
-    /// Where the group's links are accepted; `None` accepts none.
-    pub listen: Option<SocketAddr>,
     /// Where the identity survives a restart; `None` keeps it in memory only.
     pub state_directory: Option<PathBuf>,
     /// How long a graceful leave may take before links are dropped (`pc.linger`).
@@ -67,6 +65,7 @@ pub enum StartError {
 pub struct Handle {
     commands: mpsc::Sender<Command>,
     events: mpsc::Receiver<Event>,
+    status: watch::Receiver<Status>,
     task: JoinHandle<()>,
 }
 
@@ -74,6 +73,11 @@ impl Handle {
     /// The next event, in order; `None` once the member has ended.
     pub async fn next_event(&mut self) -> Option<Event> {
         self.events.recv().await
+    }
+
+    /// The latest picture of the member and its group; as new as the last event.
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
     }
 
     /// Gives the member something to do; ignored once it has ended.
@@ -94,10 +98,12 @@ impl Handle {
 }
 
 /// Binds the listener and starts the driver task.
-pub async fn start(config: Config) -> Result<Handle, StartError> {
+///
+/// Must be called within a Tokio runtime.
+pub fn start(config: Config) -> Result<Handle, StartError> {
     let (commands, command_receiver) = mpsc::channel(COMMANDS_MAX);
     let (event_sender, events) = mpsc::channel(EVENTS_MAX);
-    let driver = driver::Driver::new(config, command_receiver, event_sender)?;
+    let (driver, status) = driver::Driver::new(config, command_receiver, event_sender)?;
     let task = tokio::spawn(driver.run());
-    Ok(Handle { commands, events, task })
+    Ok(Handle { commands, events, status, task })
 }

@@ -2,21 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use galera_protocol::NodeId;
 use galera_protocol::checksum::Checksum;
 use galera_protocol::gmcast::{self, LinkEnd, LinkId};
-use galera_protocol::member::{Action, Command, Event, Input, Member};
+use galera_protocol::member::{Action, Command, Event, Identity, Input, Member, Status};
 use galera_protocol::pc::SavedView;
 use galera_protocol::time::Instant as CoreInstant;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-use super::identity::{StateDirectory, fresh_node_id};
+use super::identity::{StateDirectory, fresh_node_id, uuid_timestamp};
 use super::link::{self, Link, LinkEvent};
 use super::watchdog::{HEARTBEAT_PERIOD, Heartbeat};
 use super::{Config, StartError};
@@ -32,15 +33,15 @@ const END_LIMIT: Duration = Duration::from_secs(6);
 /// What a finished dial or look-up brings back.
 enum Outcome {
     Dialled { link: LinkId, result: io::Result<TcpStream> },
-    Resolved { host: String, port: u16, addresses: Vec<std::net::IpAddr> },
+    Resolved { host: String, port: u16, addresses: Vec<IpAddr> },
 }
 
 /// Owns the core and everything that the core acts through.
 pub(super) struct Driver {
     core: Member,
     origin: Instant,
-    listener: Option<TcpListener>,
-    identity: Option<StateDirectory>,
+    listener: TcpListener,
+    directory: Option<StateDirectory>,
     links: BTreeMap<LinkId, Link>,
     accepted: u32,
     checksum: Checksum,
@@ -49,12 +50,14 @@ pub(super) struct Driver {
     leave_deadline: Option<Instant>,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
+    status: watch::Sender<Status>,
     link_events: mpsc::Receiver<(LinkId, LinkEvent)>,
     link_sender: mpsc::Sender<(LinkId, LinkEvent)>,
     link_tasks: JoinSet<()>,
     outcomes: JoinSet<Outcome>,
     heartbeat: Heartbeat,
     has_ended: bool,
+    has_news: bool,
 }
 
 impl Driver {
@@ -63,21 +66,26 @@ impl Driver {
         config: Config,
         commands: mpsc::Receiver<Command>,
         events: mpsc::Sender<Event>,
-    ) -> Result<Self, StartError> {
-        let identity = config.state_directory.as_deref().map(StateDirectory::open).transpose()?;
-        let saved = identity.as_ref().and_then(StateDirectory::load);
-        let listener = config.listen.map(listen).transpose()?;
+    ) -> Result<(Self, watch::Receiver<Status>), StartError> {
+        let directory = config.state_directory.as_deref().map(StateDirectory::open).transpose()?;
+        let saved = directory.as_ref().and_then(StateDirectory::load);
+        let listener = listen(config.core.gmcast.listen)?;
+        let mut core_config = config.core;
+        core_config.gmcast.uuid_epoch = uuid_timestamp();
+        if let Ok(bound) = listener.local_addr() {
+            core_config.gmcast.listen.set_port(bound.port());
+        }
         let (link_sender, link_events) = mpsc::channel(LINK_EVENTS_MAX);
-        let (checksum, dial_limit) = (config.core.checksum, config.core.gmcast.peer_timeout);
-        let random = uuid::Uuid::new_v4().into_bytes();
-        let (first, second) = random.split_at(8);
-        let me = fresh_node_id(first.try_into().unwrap_or_default());
-        let seed = u64::from_le_bytes(second.try_into().unwrap_or_default());
-        Ok(Self {
-            core: Member::new(config.core, me, saved, seed),
+        let (checksum, dial_limit) = (core_config.checksum, core_config.gmcast.peer_timeout);
+        let (fresh, seed) = random_identity();
+        let identity = saved.map_or(Identity::Fresh(fresh), Identity::Saved);
+        let core = Member::new(core_config, identity, seed);
+        let (status, status_receiver) = watch::channel(core.status());
+        let driver = Self {
+            core,
             origin: Instant::now(),
             listener,
-            identity,
+            directory,
             links: BTreeMap::new(),
             accepted: 0,
             checksum,
@@ -86,13 +94,16 @@ impl Driver {
             leave_deadline: None,
             commands,
             events,
+            status,
             link_events,
             link_sender,
             link_tasks: JoinSet::new(),
             outcomes: JoinSet::new(),
             heartbeat: Heartbeat::start(),
             has_ended: false,
-        })
+            has_news: false,
+        };
+        Ok((driver, status_receiver))
     }
 
     /// Runs until the core has ended, then lets the links flush.
@@ -116,7 +127,7 @@ impl Driver {
             Some((link, event)) = self.link_events.recv() => self.on_link_event(link, event),
             Some(outcome) = self.outcomes.join_next() => self.on_outcome(outcome),
             command = self.commands.recv() => self.on_command(command),
-            accepted = accept(self.listener.as_ref()) => self.on_accepted(accepted),
+            accepted = self.listener.accept() => self.on_accepted(accepted),
             () = sleep_until(self.wake_up()) => self.on_wake_up(),
         }
     }
@@ -142,6 +153,9 @@ impl Driver {
         self.core.handle_input(now, input);
         while let Some(action) = self.core.poll_action() {
             self.perform(action);
+        }
+        if std::mem::take(&mut self.has_news) {
+            self.status.send_replace(self.core.status());
         }
     }
 
@@ -236,7 +250,7 @@ impl Driver {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Resolve { host, port } => self.resolve(host, port),
-            Action::Dial { link, remote, tls: _ } => self.dial(link, remote),
+            Action::Dial { link, remote, bind, tls: _ } => self.dial(link, remote, bind),
             Action::SendFrame { link, body, is_user } => self.send(link, body, is_user),
             Action::CloseLink { link } => self.close(link),
             Action::Persist(view) => self.persist(&view),
@@ -253,10 +267,10 @@ impl Driver {
         });
     }
 
-    fn dial(&mut self, link: LinkId, remote: SocketAddr) {
+    fn dial(&mut self, link: LinkId, remote: SocketAddr, bind: Option<IpAddr>) {
         let limit = self.dial_limit;
         self.outcomes.spawn(async move {
-            let connected = timeout(limit, socket::connect(remote, Options::LINK)).await;
+            let connected = timeout(limit, socket::connect(remote, bind, Options::LINK)).await;
             let result = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             Outcome::Dialled { link, result }
         });
@@ -278,20 +292,21 @@ impl Driver {
     }
 
     fn persist(&mut self, view: &SavedView) {
-        let Some(directory) = &self.identity else { return };
+        let Some(directory) = &self.directory else { return };
         if let Err(error) = directory.save(view) {
             warn!(%error, "save the primary view: a restart would take a new identity");
         }
     }
 
     fn forget(&mut self) {
-        if let Some(Err(error)) = self.identity.as_ref().map(StateDirectory::forget) {
+        if let Some(Err(error)) = self.directory.as_ref().map(StateDirectory::forget) {
             warn!(%error, "remove the saved view");
         }
     }
 
     fn tell(&mut self, event: Event) {
-        self.has_ended |= matches!(event, Event::Ended { .. });
+        self.has_ended |= matches!(event, Event::Ended(_));
+        self.has_news = true;
         debug!(?event, "member event");
         if let Err(mpsc::error::TrySendError::Full(_)) = self.events.try_send(event) {
             info!("nobody reads the member's events: leaving the group");
@@ -305,9 +320,8 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
         .map_err(|source| StartError::Listen { address, source })
 }
 
-async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
-    match listener {
-        Some(listener) => listener.accept().await,
-        None => std::future::pending().await,
-    }
+/// A fresh UUID, and a seed that no other process has.
+fn random_identity() -> (NodeId, u64) {
+    let [a, b, c, d, e, f, g, h, seed @ ..] = uuid::Uuid::new_v4().into_bytes();
+    (fresh_node_id([a, b, c, d, e, f, g, h]), u64::from_le_bytes(seed))
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use galera_protocol::NodeId;
+use galera_protocol::gmcast::config::UNIX_EPOCH_100NS;
 use galera_protocol::pc::SavedView;
 use rustix::fs::{FlockOperation, flock};
 
@@ -15,9 +16,6 @@ const LOCK_NAME: &str = "galera-sst.lock";
 
 /// A saved view is some hundred bytes; a file beyond this is not one.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
-
-/// 100 ns units between 1582-10-15 and 1970-01-01.
-const GREGORIAN_OFFSET: u64 = 0x01b2_1dd2_1381_4000;
 
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -91,10 +89,15 @@ impl StateDirectory {
 
 /// A new identity: RFC 4122 version 1, with random node bytes and incarnation.
 pub fn fresh_node_id(random: [u8; 8]) -> NodeId {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let units = u64::try_from(since_1970.as_nanos() / 100).unwrap_or(u64::MAX - GREGORIAN_OFFSET);
     let [i0, i1, node @ ..] = random;
-    NodeId::version1(units + GREGORIAN_OFFSET, u16::from_be_bytes([i0, i1]), node)
+    NodeId::version1(uuid_timestamp(), u16::from_be_bytes([i0, i1]), node)
+}
+
+/// The present in UUID time: 100 ns units since 1582-10-15.
+pub(super) fn uuid_timestamp() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let units = u64::try_from(since_1970.as_nanos() / 100).unwrap_or(0);
+    UNIX_EPOCH_100NS.saturating_add(units)
 }
 
 #[cfg(test)]
@@ -116,6 +119,6 @@ mod tests {
         let (one, two) = (fresh_node_id([1; 8]), fresh_node_id([2; 8]));
         assert!(!one.is_same_node(&two));
         assert!(two.timestamp() >= one.timestamp());
-        assert!(one.timestamp() > GREGORIAN_OFFSET);
+        assert!(one.timestamp() > UNIX_EPOCH_100NS);
     }
 }

@@ -1,7 +1,7 @@
 //! TCP sockets with the options that every connection of ours has.
 
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -62,9 +62,16 @@ pub fn listen(address: SocketAddr, options: Options) -> io::Result<TcpListener> 
     TcpListener::from_std(socket.into())
 }
 
-/// Connects and sets `options`.
-pub async fn connect(remote: SocketAddr, options: Options) -> io::Result<TcpStream> {
+/// Connects, from the local address `bind` if it is given, and sets `options`.
+pub async fn connect(
+    remote: SocketAddr,
+    bind: Option<IpAddr>,
+    options: Options,
+) -> io::Result<TcpStream> {
     let socket = if remote.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+    if let Some(local) = bind {
+        socket.bind(SocketAddr::new(local, 0))?;
+    }
     let stream = socket.connect(remote).await?;
     options.apply(&stream)?;
     Ok(stream)
@@ -79,7 +86,7 @@ mod tests {
         let listener =
             listen(SocketAddr::from(([127, 0, 0, 1], 0)), Options::LINK).expect("listen");
         let remote = listener.local_addr().expect("address");
-        let (dialled, accepted) = tokio::join!(connect(remote, Options::LINK), listener.accept());
+        let (dialled, accepted) = tokio::join!(connect(remote, None, Options::LINK), listener.accept());
         let (dialled, (accepted, _)) = (dialled.expect("connect"), accepted.expect("accept"));
         Options::LINK.apply(&accepted).expect("options");
         for stream in [&dialled, &accepted] {
@@ -97,7 +104,7 @@ mod tests {
         let Ok(listener) = listen(any, Options::LINK) else { return };
         let port = listener.local_addr().expect("address").port();
         let remote = SocketAddr::from(([127, 0, 0, 1], port));
-        let (dialled, accepted) = tokio::join!(connect(remote, Options::LINK), listener.accept());
+        let (dialled, accepted) = tokio::join!(connect(remote, None, Options::LINK), listener.accept());
         assert!(dialled.is_ok() && accepted.is_ok());
     }
 }
