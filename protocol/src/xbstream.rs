@@ -26,7 +26,7 @@ pub mod reader;
 mod sparse;
 
 pub use chunk::{Body, ChunkHeader, Dialect, Flags};
-pub use completeness::{ClosingFiles, Completeness, Expected, Flavour};
+pub use completeness::{ClosingFile, ClosingFiles, Completeness, Expected, Flavour, Gap};
 pub use error::{Fault, StreamError};
 pub use names::{FILES_MAX, OPEN_FILES_MAX};
 pub use path::{EntryPath, PATH_BYTES_MAX, PathError};
