@@ -14,12 +14,16 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | [`request`] | the request string, by method and address |
+//! | [`donor_code`] | what the status of the donor's script means |
 //! | [`sniff`] | tells connections apart by their first bytes |
 //! | [`metadata`] | reads the archive of conn 1 |
 //! | [`peers`] | says which addresses may connect |
 //! | [`conversation`] | the state machine from the accepted request to the verdict |
 
 pub mod conversation;
+pub mod donor_code;
 pub mod metadata;
 pub mod peers;
+pub mod request;
 pub mod sniff;
