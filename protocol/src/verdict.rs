@@ -3,7 +3,7 @@
 //! | witness | holds if |
 //! |---|---|
 //! | files | every file that appeared got its end, gapless, with good checksums |
-//! | closing files | the files that end this flavour's backup are there ([`closing`]) |
+//! | closing files | the files that end this flavour's backup are there ([`crate::xbstream::completeness`]) |
 //! | transport | conn 2 ended cleanly, and on time |
 //! | group | the donor's own JOIN came, in total order, without an error |
 //! | sink | it committed |
@@ -13,14 +13,11 @@
 //! a word (spec 05 §6.5). When several disagree, [`decide`] names the cause and not what followed
 //! from it: a sink that failed breaks the connection, which then makes the donor fail.
 
-pub mod closing;
-
 use crate::sst::conversation::{Evidence, Failure as TransferFailure};
+use crate::sst::donor_code::DonorCode;
 use crate::sst::metadata::MetadataError;
 use crate::sst::sniff::Layer;
-use crate::xbstream::EntryPath;
-
-pub use closing::ClosingFile;
+use crate::xbstream::{Completeness, Gap, StreamError};
 
 /// What the five witnesses said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,40 +44,8 @@ pub enum Files {
         /// How many.
         count: u64,
     },
-    /// The stream ended while some were open, or within a chunk.
-    Unfinished {
-        /// How many were open.
-        open: u64,
-        /// One of them.
-        example: Option<EntryPath>,
-    },
-    /// The stream is not what it should be.
-    Damaged {
-        /// Where, if the damage lies within a file.
-        path: Option<EntryPath>,
-        /// What is wrong.
-        damage: Damage,
-    },
-}
-
-/// What can be wrong with a stream of files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Damage {
-    /// Not a chunk where one must be, or one of an unknown kind.
-    #[error("bad framing")]
-    Framing,
-    /// Bytes do not match their checksum.
-    #[error("checksum mismatch")]
-    Checksum,
-    /// A gap or an overlap within a file.
-    #[error("offset out of order")]
-    Offset,
-    /// A name that leads out of the target, or is none.
-    #[error("unsafe name")]
-    Name,
-    /// A length beyond the limits.
-    #[error("length over the limit")]
-    Length,
+    /// The stream is damaged, or ended while some were open.
+    Faulty(StreamError),
 }
 
 /// Second witness: the files that end a backup.
@@ -88,12 +53,16 @@ pub enum Damage {
 pub enum ClosingFiles {
     /// Nobody looked.
     Unread,
-    /// All are there, and the summary says when the backup ended.
+    /// All are there.
     Present,
-    /// One is not there.
-    Missing(ClosingFile),
-    /// The summary has no end time: the backup program wrote it before it was done.
-    NoEndTime,
+    /// Something is missing.
+    Lacking(Gap),
+}
+
+impl From<&Completeness> for ClosingFiles {
+    fn from(completeness: &Completeness) -> Self {
+        completeness.gaps.first().map_or(Self::Present, |gap| Self::Lacking(*gap))
+    }
 }
 
 /// Third witness: the connection.
@@ -229,28 +198,17 @@ pub enum Failure {
     #[error("the target did not commit the backup")]
     SinkNotCommitted,
     /// The stream is damaged.
-    #[error("the backup stream is damaged: {damage}{}", within(path.as_ref()))]
-    Damaged {
-        /// The file, if known.
-        path: Option<EntryPath>,
-        /// What is wrong.
-        damage: Damage,
-    },
+    #[error("the backup stream is damaged: {0}")]
+    Damaged(StreamError),
     /// The transfer failed.
     #[error(transparent)]
     Transfer(TransferFailure),
     /// The stream ended too early.
-    #[error("the backup is incomplete: its stream ended in the middle{}", within(example.as_ref()))]
-    Unfinished {
-        /// A file that was open.
-        example: Option<EntryPath>,
-    },
-    /// A closing file is missing.
-    #[error("the backup is incomplete: {0} is missing")]
-    ClosingFileMissing(ClosingFile),
-    /// The summary has no end time.
-    #[error("the backup is incomplete: its summary has no end time")]
-    NoEndTime,
+    #[error("the backup is incomplete: {0}")]
+    Unfinished(StreamError),
+    /// The stream ended well, but too early all the same.
+    #[error("the backup is incomplete: {0}")]
+    ClosingFiles(Gap),
     /// The stream was not read to its end.
     #[error("the backup stream was not read to its end")]
     Unread,
@@ -260,10 +218,6 @@ pub enum Failure {
     /// The donor was not heard.
     #[error("the donor's own word about the transfer was not heard")]
     NotHeard,
-}
-
-fn within(path: Option<&EntryPath>) -> String {
-    path.map(|path| format!(" (in {path})")).unwrap_or_default()
 }
 
 /// Classes of failure, by what the caller should do about them. The numbers are exit codes.
@@ -323,10 +277,8 @@ const fn sink_did_not_fail(sink: SinkEnd) -> Result<(), Failure> {
 
 fn not_damaged(files: &Files) -> Result<(), Failure> {
     match files {
-        Files::Damaged { path, damage } => {
-            Err(Failure::Damaged { path: path.clone(), damage: *damage })
-        }
-        Files::Unread | Files::Whole { .. } | Files::Unfinished { .. } => Ok(()),
+        Files::Faulty(error) if !error.fault.is_early_end() => Err(Failure::Damaged(error.clone())),
+        Files::Unread | Files::Whole { .. } | Files::Faulty(_) => Ok(()),
     }
 }
 
@@ -349,10 +301,7 @@ fn files_are_whole(files: &Files) -> Result<u64, Failure> {
     match files {
         Files::Whole { count } => Ok(*count),
         Files::Unread => Err(Failure::Unread),
-        Files::Unfinished { example, .. } => Err(Failure::Unfinished { example: example.clone() }),
-        Files::Damaged { path, damage } => {
-            Err(Failure::Damaged { path: path.clone(), damage: *damage })
-        }
+        Files::Faulty(error) => Err(Failure::Unfinished(error.clone())),
     }
 }
 
@@ -360,8 +309,7 @@ const fn closing_files_are_present(closing: ClosingFiles) -> Result<(), Failure>
     match closing {
         ClosingFiles::Present => Ok(()),
         ClosingFiles::Unread => Err(Failure::Unread),
-        ClosingFiles::Missing(file) => Err(Failure::ClosingFileMissing(file)),
-        ClosingFiles::NoEndTime => Err(Failure::NoEndTime),
+        ClosingFiles::Lacking(gap) => Err(Failure::ClosingFiles(gap)),
     }
 }
 
@@ -369,7 +317,8 @@ fn group_agrees(group: &GroupWord) -> Result<Option<i64>, Failure> {
     match group {
         GroupWord::Joined { code } if *code >= 0 => Ok(Some(*code)),
         GroupWord::Joined { code } => {
-            Err(Failure::Transfer(TransferFailure::DonorFailed { code: *code, refusal: None }))
+            let code = DonorCode(*code);
+            Err(Failure::Transfer(TransferFailure::DonorFailed { code, refusal: None }))
         }
         GroupWord::Unavailable => Ok(None),
         GroupWord::NotHeard => Err(Failure::NotHeard),
@@ -391,8 +340,8 @@ impl Failure {
     pub const fn witness(&self) -> Witness {
         match self {
             Self::SinkNotCreated | Self::SinkFailed | Self::SinkNotCommitted => Witness::Sink,
-            Self::Damaged { .. } | Self::Unfinished { .. } | Self::Unread => Witness::Files,
-            Self::ClosingFileMissing(_) | Self::NoEndTime => Witness::ClosingFiles,
+            Self::Damaged(_) | Self::Unfinished(_) | Self::Unread => Witness::Files,
+            Self::ClosingFiles(_) => Witness::ClosingFiles,
             Self::NotEnded => Witness::Transport,
             Self::NotHeard => Witness::Group,
             Self::Transfer(failure) => match witness_of(failure) {
@@ -408,10 +357,7 @@ impl Failure {
             Self::SinkNotCreated => ExitClass::SinkNotCreated,
             Self::SinkFailed => ExitClass::SinkFailed,
             Self::SinkNotCommitted | Self::Unread => ExitClass::Other,
-            Self::Damaged { .. }
-            | Self::Unfinished { .. }
-            | Self::ClosingFileMissing(_)
-            | Self::NoEndTime => ExitClass::BadData,
+            Self::Damaged(_) | Self::Unfinished(_) | Self::ClosingFiles(_) => ExitClass::BadData,
             Self::NotEnded | Self::NotHeard => ExitClass::Retry,
             Self::Transfer(failure) => class_of(failure),
         }

@@ -5,6 +5,7 @@ use super::{
     ConnectionId, Conversation, End, Evidence, Failure, GroupWitness, Judgement, Progress, State,
     Waiting,
 };
+use crate::sst::donor_code::DonorCode;
 use crate::time::Instant;
 
 impl Conversation {
@@ -56,8 +57,9 @@ impl Conversation {
     pub(super) fn on_donor_joined(&mut self, now: Instant, code: i64) {
         match self.state {
             State::Listening | State::Ended => {}
-            _ if code < 0 => {
-                self.fail(Failure::DonorFailed { code, refusal: self.last_refusal });
+            _ if !DonorCode(code).is_success() => {
+                let (code, refusal) = (DonorCode(code), self.last_refusal);
+                self.fail(Failure::DonorFailed { code, refusal });
             }
             State::AwaitingMetadata | State::AwaitingArchive => {
                 self.join_code = Some(code);

@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use super::End;
+use crate::sst::donor_code::DonorCode;
 use crate::sst::metadata::MetadataError;
 use crate::sst::sniff::{ForeignHead, Layer};
 
@@ -164,10 +165,10 @@ pub enum Failure {
         bytes: u64,
     },
     /// The donor says that it failed.
-    #[error("the donor reported that the transfer failed, code {code}{}", Hint(refusal))]
+    #[error("{code}{}", Hint(refusal))]
     DonorFailed {
-        /// Minus an errno.
-        code: i64,
+        /// Its code, below zero.
+        code: DonorCode,
         /// Who was turned away last.
         refusal: Option<Refusal>,
     },

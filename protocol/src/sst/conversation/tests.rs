@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::connections::CONNECTIONS_MAX;
 use super::*;
+use crate::sst::donor_code::DonorCode;
 use crate::sst::metadata::MetadataError;
 use crate::sst::peers::Network;
 use crate::sst::sniff::Layer;
@@ -154,7 +155,7 @@ fn a_transfer_is_complete_after_clean_end_judgement_and_join() {
     let mut scene = Scene::accepted(Config::default());
     assert_eq!(scene.connect(1, DONOR), [read(1)]);
     assert_eq!(scene.receive(1, &metadata()), [read(1)]);
-    let decoded = Metadata::decode(crate::sst::sniff::Container::Xbstream, &metadata());
+    let decoded = Metadata::decode(crate::sst::sniff::Container::Xbstream, metadata().into());
     let decoded = Box::new(decoded.expect("valid metadata"));
     assert_eq!(scene.end(1, End::Clean), [Output::Metadata(decoded), close(1, CloseReason::Done)]);
     assert_eq!(scene.pass(10), []);
@@ -233,7 +234,7 @@ fn without_a_member_of_our_own_the_join_is_not_waited_for() {
 #[test]
 fn a_negative_join_is_final_in_every_phase() {
     for code in [-2, -3, -21, -22, -32, -42, -93, -114, -125, -99, -113, -11] {
-        let failure = |refusal| failed(Failure::DonorFailed { code, refusal });
+        let failure = |refusal| failed(Failure::DonorFailed { code: DonorCode(code), refusal });
         let mut scene = Scene::accepted(Config::default());
         assert_eq!(scene.join(code), [failure(None)]);
         let mut scene = Scene::awaiting_archive(Config::default());
@@ -253,7 +254,7 @@ fn a_killed_backup_program_looks_complete_until_the_donor_speaks() {
     assert_eq!(scene.end(2, End::Clean), []);
     assert_eq!(scene.judge(Judgement::Incomplete), []);
     assert_eq!(scene.pass(1), []);
-    let failure = Failure::DonorFailed { code: -22, refusal: None };
+    let failure = Failure::DonorFailed { code: DonorCode(-22), refusal: None };
     assert_eq!(scene.join(-22), [failed(failure)]);
 }
 
@@ -422,7 +423,7 @@ fn an_empty_connection_after_the_metadata_leaves_the_decision_to_the_donor() {
     assert_eq!(scene.end(2, End::Clean), [close(2, CloseReason::Empty)]);
     assert_eq!(scene.machine.phase(), Phase::AwaitingArchive);
     let refusal = refusal(DONOR, CloseReason::Empty);
-    assert_eq!(scene.join(-22), [failed(Failure::DonorFailed { code: -22, refusal })]);
+    assert_eq!(scene.join(-22), [failed(Failure::DonorFailed { code: DonorCode(-22), refusal })]);
 }
 
 #[test]
