@@ -143,9 +143,19 @@ fn alone_we_never_begin_a_group() {
     bench.view(&[ME]);
     bench.exchange(&[]);
     let cause = NonPrimaryCause::Quorum(NoQuorum::NobodyHasState);
-    assert_eq!(bench.events(), [Event::NonPrimary(cause)]);
+    let leave = Event::LeaveAdvised(LeaveReason::OnlyStateless);
+    assert_eq!(bench.events(), [Event::NonPrimary(cause), leave]);
     assert_eq!(bench.gcs.state(), StateKind::NonPrimary);
     assert!(bench.gcs.is_exchange_complete());
+}
+
+#[test]
+fn a_data_node_without_state_is_no_quorum_and_no_reason_to_leave() {
+    let mut bench = Bench::new();
+    bench.view(&[N1, ME]);
+    bench.exchange(&[(N1, data_node("n1", Status::Primary))]);
+    let cause = NonPrimaryCause::Quorum(NoQuorum::NobodyHasState);
+    assert_eq!(bench.events(), [Event::NonPrimary(cause)]);
 }
 
 #[test]

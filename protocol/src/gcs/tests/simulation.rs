@@ -12,9 +12,9 @@ use crate::gcs::event::{Event, LeaveReason, NonPrimaryCause, UnknownCause};
 use crate::gcs::name::Name;
 use crate::gcs::number::{ConfigurationId, Protocols, Seqno};
 use crate::gcs::quorum::NoQuorum;
-use crate::gcs::requester::Outcome;
 use crate::gcs::state::StateKind;
 use crate::gcs::status::Status;
+use crate::gcs::transfer::Outcome;
 use crate::gcs::{Config, Gcs};
 use crate::id::NodeId;
 use crate::time::Duration;
@@ -224,7 +224,9 @@ fn left_alone_our_member_reports_that_there_is_no_quorum() {
     world.install(&[FIRST], 0);
     world.settle();
     let cause = NonPrimaryCause::Quorum(NoQuorum::NobodyHasState);
-    assert_eq!(world.events_of(FIRST).last(), Some(&&Event::NonPrimary(cause)));
+    let leave = Event::LeaveAdvised(LeaveReason::OnlyStateless);
+    let events = world.events_of(FIRST);
+    assert_eq!(events[events.len() - 2..], [&Event::NonPrimary(cause), &leave]);
     assert_eq!(world.nodes[&FIRST].gcs().state(), StateKind::NonPrimary);
 }
 

@@ -10,10 +10,11 @@ use crate::gcs::event::{Acceptance, Event, RequestError, UnknownCause, WaitReaso
 use crate::gcs::message::MessageType;
 use crate::gcs::name::Name;
 use crate::gcs::number::{ConfigurationId, Protocols, Seqno};
-use crate::gcs::requester::{Outcome, Request, Transfer};
+use crate::gcs::requester::Request;
 use crate::gcs::state_message::StateMessage;
 use crate::gcs::state_request::{RequestProblem, encode_request};
 use crate::gcs::status::Status;
+use crate::gcs::transfer::{Outcome, Transfer};
 use crate::gcs::{Input, Output};
 use crate::id::NodeId;
 use crate::message::SendError;
