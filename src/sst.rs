@@ -23,7 +23,6 @@ mod socket;
 mod stream;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use galera_protocol::sst::conversation::{self, Evidence, Failure};
 use galera_protocol::sst::metadata::{Metadata, MetadataFile};

@@ -82,20 +82,26 @@ pub struct BindError {
     pub source: io::Error,
 }
 
+/// What to try next, by what the system said.
+const REMEDIES: [(io::ErrorKind, &str); 3] = [
+    (
+        io::ErrorKind::AddrInUse,
+        ": the port is taken (by a receiver that still runs, or by the group's own listener?), \
+         choose another one with --listen",
+    ),
+    (
+        io::ErrorKind::PermissionDenied,
+        ": ports below 1024 need privileges, choose another one with --listen",
+    ),
+    (
+        io::ErrorKind::AddrNotAvailable,
+        ": this host does not have the address, choose one that it has with --listen",
+    ),
+];
+
 fn remedy(kind: io::ErrorKind) -> &'static str {
-    match kind {
-        io::ErrorKind::AddrInUse => {
-            ": the port is taken (by a receiver that still runs, or by the group's own listener?), \
-             choose another one with --listen"
-        }
-        io::ErrorKind::PermissionDenied => {
-            ": ports below 1024 need privileges, choose another one with --listen"
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            ": this host does not have the address, choose one that it has with --listen"
-        }
-        _ => "",
-    }
+    let known = REMEDIES.iter().find(|(cause, _)| *cause == kind);
+    known.map_or("", |(_, remedy)| remedy)
 }
 
 /// Opens all sockets of `listen`, or none.

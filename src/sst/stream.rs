@@ -49,14 +49,18 @@ impl ShutdownHandle {
     }
 }
 
+/// What the system's errors say about the end of a connection; any other is just a failure.
+const ENDS: [(io::ErrorKind, End); 6] = [
+    (io::ErrorKind::ConnectionReset, End::Reset),
+    (io::ErrorKind::BrokenPipe, End::Reset),
+    (io::ErrorKind::TimedOut, End::TimedOut),
+    (io::ErrorKind::HostUnreachable, End::TimedOut),
+    (io::ErrorKind::NetworkUnreachable, End::TimedOut),
+    (io::ErrorKind::UnexpectedEof, End::Truncated),
+];
+
 /// How a connection ended, by the error of its last read.
 pub(super) fn end_of(error: &io::Error) -> End {
-    match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => End::Reset,
-        io::ErrorKind::TimedOut
-        | io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable => End::TimedOut,
-        io::ErrorKind::UnexpectedEof => End::Truncated,
-        _ => End::Failed,
-    }
+    let known = ENDS.iter().find(|(kind, _)| *kind == error.kind());
+    known.map_or(End::Failed, |(_, end)| *end)
 }

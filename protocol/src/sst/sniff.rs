@@ -195,6 +195,8 @@ pub enum Kind {
     Undecided,
     /// It ended without a byte.
     Empty,
+    /// It ended within the head of an archive.
+    Truncated,
     /// An archive, and what it is for.
     Archive(Container, Content),
     /// Another layer around the archive.
@@ -221,14 +223,14 @@ pub fn classify(head: &[u8], ended: bool) -> Kind {
 
 fn classify_xbstream(head: &[u8], ended: bool) -> Kind {
     let Some(length) = xbstream_path_length(head) else {
-        return undecided_or_foreign(head, ended);
+        return undecided_or_truncated(ended);
     };
     if length == 0 || length > XBSTREAM_PATH_BYTES_MAX {
         return Kind::Foreign(ForeignHead::of(head));
     }
     match head.get(XBSTREAM_PREFIX_BYTES..XBSTREAM_PREFIX_BYTES + length) {
         Some(path) => Kind::Archive(Container::Xbstream, content_of(path)),
-        None => undecided_or_foreign(head, ended),
+        None => undecided_or_truncated(ended),
     }
 }
 
@@ -238,8 +240,8 @@ fn xbstream_path_length(head: &[u8]) -> Option<usize> {
     usize::try_from(length).ok()
 }
 
-fn undecided_or_foreign(head: &[u8], ended: bool) -> Kind {
-    if ended { Kind::Foreign(ForeignHead::of(head)) } else { Kind::Undecided }
+const fn undecided_or_truncated(ended: bool) -> Kind {
+    if ended { Kind::Truncated } else { Kind::Undecided }
 }
 
 fn content_of(name: &[u8]) -> Content {
@@ -367,7 +369,7 @@ mod tests {
         for cut in 0..head.len() {
             assert_eq!(classify(&head[..cut], false), Kind::Undecided, "{cut}");
         }
-        assert!(matches!(classify(&head[..20], true), Kind::Foreign(_)));
+        assert_eq!(classify(&head[..20], true), Kind::Truncated);
     }
 
     #[test]

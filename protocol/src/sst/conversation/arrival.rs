@@ -119,6 +119,7 @@ impl Conversation {
         match kind {
             Kind::Undecided => self.read_on(now, id, &head),
             Kind::Empty => self.close(id, CloseReason::Empty),
+            Kind::Truncated => self.close(id, CloseReason::Truncated),
             Kind::Foreign(head) => self.close(id, CloseReason::Foreign(head)),
             Kind::Wrapped(Layer::Tls) if self.may_start_tls(encrypted) => self.start_tls(id, head),
             Kind::Wrapped(layer) => {
@@ -135,7 +136,7 @@ impl Conversation {
         let known = match kind {
             Kind::Archive(..) => true,
             Kind::Wrapped(layer) => layer != Layer::Tls,
-            Kind::Undecided | Kind::Empty | Kind::Foreign(_) => false,
+            Kind::Undecided | Kind::Empty | Kind::Truncated | Kind::Foreign(_) => false,
         };
         known && !encrypted && self.config.tls == TlsPolicy::Required
     }

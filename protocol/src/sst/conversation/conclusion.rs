@@ -93,7 +93,7 @@ impl Conversation {
     fn conclude(&mut self, now: Instant) {
         let State::Concluding { bytes, fault } = &mut self.state else { return };
         if fault.is_none() && self.judgement == Some(Judgement::Incomplete) {
-            *fault = Some(Failure::Incomplete);
+            *fault = Some(Failure::Incomplete { bytes: *bytes });
         }
         let has_spoken = self.join_code.is_some() || self.config.group == GroupWitness::Unavailable;
         match (fault.clone(), has_spoken, self.judgement) {

@@ -50,8 +50,8 @@ pub enum CloseReason {
     /// Not encrypted although it must be.
     #[error("not encrypted")]
     NotEncrypted,
-    /// The metadata did not come to its end.
-    #[error("metadata cut short")]
+    /// An archive that did not come to its end.
+    #[error("archive cut short")]
     Truncated,
     /// It broke before it was of use.
     #[error("broken connection")]
@@ -190,8 +190,11 @@ pub enum Failure {
         refusal: Option<Refusal>,
     },
     /// The stream ended, files or closing files are missing.
-    #[error("the backup is incomplete: its stream ended before the closing files")]
-    Incomplete,
+    #[error("the backup is incomplete: its stream ended too early, after {bytes} bytes")]
+    Incomplete {
+        /// Bytes received until then.
+        bytes: u64,
+    },
     /// The stream is damaged.
     #[error("the backup stream is damaged")]
     Damaged,

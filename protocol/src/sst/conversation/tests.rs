@@ -262,7 +262,7 @@ fn an_incomplete_stream_fails_even_if_the_donor_is_content() {
     let mut scene = Scene::receiving(Config::default());
     scene.join(0);
     scene.end(2, End::Clean);
-    assert_eq!(scene.judge(Judgement::Incomplete), [failed(Failure::Incomplete)]);
+    assert_eq!(scene.judge(Judgement::Incomplete), [failed(Failure::Incomplete { bytes: 0 })]);
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn an_incomplete_stream_without_a_word_fails_soon() {
     scene.end(2, End::Clean);
     scene.judge(Judgement::Incomplete);
     assert_eq!(scene.pass(14), []);
-    assert_eq!(scene.pass(1), [failed(Failure::Incomplete)]);
+    assert_eq!(scene.pass(1), [failed(Failure::Incomplete { bytes: 0 })]);
 }
 
 #[test]
