@@ -2,6 +2,7 @@
 
 mod backup;
 mod layers;
+mod progress;
 mod restore;
 mod signals;
 mod talk;

@@ -47,15 +47,17 @@ pub mod state_request;
 mod state_transfer;
 pub mod status;
 mod traffic;
+pub mod transfer;
 
 pub use donor::suitability::{DonorChoice, Suitability, explain_donor};
 pub use donor::{Refusal, Rules, choose_donor};
 pub use event::{Acceptance, Configuration, Event, LeaveReason, RequestError};
 pub use name::Name;
 pub use number::{ConfigurationId, Protocols, Seqno};
-pub use requester::{Outcome, Request, Transfer};
+pub use requester::Request;
 pub use roster::Member;
 pub use status::Status;
+pub use transfer::{Outcome, Transfer};
 
 use defragment::Defragmenter;
 use identifiers::Identifiers;
@@ -88,7 +90,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            name: Name::from("garb"),
+            name: Name::from_static("garb"),
             incoming_address: Name::default(),
             protocols: Protocols { gcs: 6, repl: 127, appl: 127 },
             request_retry: Duration::from_secs(1),
@@ -207,6 +209,11 @@ impl Gcs {
     /// The members of the current component in index order.
     pub fn members(&self) -> &[Member] {
         self.roster.members()
+    }
+
+    /// The current configuration with the members as they are now.
+    pub fn configuration(&self) -> Option<Configuration> {
+        self.state.group().map(|group| self.describe_group(group))
     }
 
     /// The group's position after everything delivered so far.

@@ -29,6 +29,11 @@ impl Stop {
         Ok(Self(receiver))
     }
 
+    /// The exit code of the signal that came, if one did.
+    pub(super) fn code(&self) -> Option<ExitCode> {
+        *self.0.borrow()
+    }
+
     /// Waits for a signal.
     pub(super) async fn requested(mut self) -> ExitCode {
         let code = self.0.wait_for(Option::is_some).await.ok().and_then(|code| *code);

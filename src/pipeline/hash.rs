@@ -1,7 +1,7 @@
 //! A file's strong hash, computed as its pieces pass.
 
 /// Zeros to hash where a stream left a hole.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Size and hash of a file that is written piece by piece.
 #[derive(Debug)]

@@ -36,33 +36,46 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
     let mut buffers = Buffers::default();
     loop {
         let mut buffer = buffers.take();
-        let read = timeout(idle_limit, fill(&mut source, &mut buffer)).await;
-        let input = match read {
-            Ok(Ok(0)) => Input::End,
-            Ok(Ok(_)) => Input::Bytes(buffers.remember(buffer)),
+        buffer.clear();
+        let filled = timeout(idle_limit, fill(&mut source, &mut buffer)).await;
+        if !buffer.is_empty() && to.send(Input::Bytes(buffers.remember(buffer))).await.is_err() {
+            return;
+        }
+        let last = match filled {
+            Ok(Ok(Filled::More)) => continue,
+            Ok(Ok(Filled::End)) => Input::End,
             Ok(Err(error)) => Input::Failed(PipelineError::Transport(error)),
             Err(_) => Input::Failed(PipelineError::Idle { limit: idle_limit }),
         };
-        let is_last = !matches!(input, Input::Bytes(_));
-        if to.send(input).await.is_err() || is_last {
-            return;
-        }
+        // Nobody to tell: then it is known already.
+        let _ = to.send(last).await;
+        return;
     }
 }
 
+/// What comes after the bytes in the buffer.
+enum Filled {
+    More,
+    End,
+}
+
 /// Waits for bytes, then takes all that are there already.
-async fn fill(source: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> io::Result<usize> {
+///
+/// An end or an error that follows at once is returned beside the bytes: a socket tells of a reset
+/// only once, and looks like a clean end from then on.
+async fn fill(source: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> io::Result<Filled> {
     if source.read_buf(buffer).await? == 0 {
-        return Ok(0);
+        return Ok(Filled::End);
     }
     while buffer.len() < buffer.capacity() {
         match source.read_buf(buffer).now_or_never() {
-            Some(Ok(1..)) => {}
-            // The end, an error or nothing yet: the next read will tell again.
-            Some(Ok(0) | Err(_)) | None => break,
+            Some(Ok(0)) => return Ok(Filled::End),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(error),
+            None => break,
         }
     }
-    Ok(buffer.len())
+    Ok(Filled::More)
 }
 
 /// As [`read`], for files and pipes.
@@ -101,6 +114,7 @@ struct Buffers {
 }
 
 impl Buffers {
+    /// A buffer, with its old content if it was used before.
     fn take(&mut self) -> BytesMut {
         match self.issued.pop_front().map(Bytes::try_into_mut) {
             Some(Ok(buffer)) => buffer,

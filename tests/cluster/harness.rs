@@ -122,3 +122,15 @@ fn donor_code(log: &str) -> Option<i32> {
     let (_, rest) = log.split_once("SST sending failed: ")?;
     rest.split_whitespace().next()?.parse().ok()
 }
+
+#[test]
+#[ignore = "starts real servers"]
+fn a_node_added_later_takes_over_bulk_data_by_a_full_state_transfer() {
+    let mut cluster = Cluster::start(1);
+    content::generate(cluster.node(0), 64);
+    cluster.add_node();
+    cluster.add_node();
+    cluster.wait_healthy(3);
+    assert_eq!(content::checksums(cluster.node(0)), content::checksums(cluster.node(1)));
+    cluster.assert_unharmed();
+}

@@ -133,6 +133,7 @@ fn check_restored_alone(cluster: &Cluster, snapshot: &Snapshot) {
     let configurations = snapshot.conf_id_during_backup - snapshot.conf_id_of_entry_zero;
     assert_eq!(entries, seqno - snapshot.seqno_of_entry_zero - configurations, "wrong seqno");
     assert_eq!(ledger::digest(&server, entries), ledger::digest(cluster.node(0), entries));
+    assert_eq!(ledger::accounts(&server), ledger::accounts_at(cluster.node(0), entries));
     assert_eq!(unchanging_tables(&server), unchanging_tables(cluster.node(0)));
     server.stop();
 }

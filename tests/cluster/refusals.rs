@@ -29,7 +29,7 @@ fn addresses_where_nobody_listens_are_named() {
     let repository = Repository::create(&cluster, "repository");
     let nobody = Ports::reserve();
     let job = Job::backup_of(&nobody.address(2), cluster.group(), &repository.url)
-        .option("pc.wait_prim_timeout=PT5S");
+        .flag("--connect-timeout", "5");
     let outcome = expect_failure(&mut cluster, &repository, job, &[69], &["group", "address"]);
     assert!(outcome.stderr.contains(&nobody.address(2)), "{}", outcome.stderr);
     cluster.assert_unharmed();
@@ -72,7 +72,7 @@ fn a_busy_donor_is_waited_for_and_then_given_up() {
 
     let second = Job::backup(&cluster, &repository.url)
         .flag("--donor", "n2")
-        .flag("--donor-timeout", "5s")
+        .flag("--donor-timeout", "5")
         .run(seconds(60));
     second.expect(&[69]).expect_sentence(&["donor"]);
     assert!(holder.is_running(), "the first backup was disturbed:\n{}", holder.talk());

@@ -69,13 +69,6 @@ impl Job {
         self
     }
 
-    /// Adds more of Galera's options.
-    pub(crate) fn option(self, option: &str) -> Self {
-        let at = self.arguments.iter().position(|argument| argument == "--options");
-        let options = at.map_or("", |at| &self.arguments[at + 1]).to_owned();
-        self.flag("--options", &format!("{options};{option}"))
-    }
-
     /// Adds `--name`.
     pub(crate) fn switch(mut self, name: &str) -> Self {
         self.arguments.push(name.to_owned());

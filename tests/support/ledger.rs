@@ -72,6 +72,25 @@ pub(crate) fn verify(server: &impl Server) -> u64 {
     last
 }
 
+/// What each account must hold once the entries up to `last` are booked, from those entries alone.
+pub(crate) fn accounts_at(server: &impl Server, last: u64) -> String {
+    let booked = |account: &str| {
+        format!(
+            "(SELECT COUNT(*) FROM shop.ledger WHERE entry BETWEEN 1 AND {last} AND {account} = id)"
+        )
+    };
+    server.query(&format!(
+        "SELECT id, {MONEY} - {} + {} FROM shop.account ORDER BY id",
+        booked(&format!("note % {ACCOUNTS} + 1")),
+        booked(&format!("note DIV 7 % {ACCOUNTS} + 1")),
+    ))
+}
+
+/// What each account holds.
+pub(crate) fn accounts(server: &impl Server) -> String {
+    server.query("SELECT id, money FROM shop.account ORDER BY id")
+}
+
 /// A digest of the entries up to `last`, to compare a snapshot with a server that went on.
 pub(crate) fn digest(server: &impl Server, last: u64) -> String {
     server.query(&format!(

@@ -115,7 +115,7 @@ impl LocalServer {
             "[mysqld]\n\
              basedir={place}\ndatadir={data}\nsocket={socket}\npid-file={place}/pid\ntmpdir={place}/tmp\n\
              log-error={log}\nbind-address=127.0.0.1\nport={sql}\nskip-name-resolve\n\
-             innodb-buffer-pool-size=64M\ninnodb-log-file-size=32M\n\
+             innodb-buffer-pool-size=64M\ninnodb-log-file-size=96M\n\
              innodb-flush-log-at-trx-commit=2\nmax-connections=40\n\
              binlog-format=ROW\ninnodb-autoinc-lock-mode=2\ndefault-storage-engine=InnoDB\n\
              wsrep-on=ON\nwsrep-provider={library}\n\

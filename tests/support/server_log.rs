@@ -61,3 +61,38 @@ fn member_name(line: &str) -> Option<String> {
     index.parse::<usize>().ok()?;
     rest.split_once(", ").map(|(_, name)| name.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = "\
+2026-11-22 19:26:40 0 [Note] Starting MariaDB 10.11.19-MariaDB source revision  as process 4
+View:
+  id: 92b980b1-e6aa-11f1-8c97-3ed146a37d3b:4
+  own_index: 1
+  members(2):
+\t0: a9af70b9-e6aa-11f1-8747-7b59cc33b5c6, n1
+\t1: a9cc1d2e-e6aa-11f1-bf78-6f8eb7faa941, galera-sst-host
+=================================================
+2026-11-22 19:26:50 0 [ERROR] WSREP: Process completed with error: wsrep_sst_mariabackup --role
+2026-11-22 19:26:51 0 [ERROR] Something else
+";
+
+    #[test]
+    fn the_members_of_a_view_are_told_in_order() {
+        assert_eq!(views(LOG), [["n1", "galera-sst-host"]]);
+    }
+
+    #[test]
+    fn errors_are_complaints_unless_expected() {
+        assert_eq!(complaints(LOG, &[]).len(), 2);
+        assert_eq!(complaints(LOG, &["wsrep_sst_mariabackup"]).len(), 1);
+        assert_eq!(complaints("mysqld got signal 6", &["signal"]).len(), 1);
+    }
+
+    #[test]
+    fn each_start_of_a_server_is_counted() {
+        assert_eq!(starts(LOG), 1);
+    }
+}

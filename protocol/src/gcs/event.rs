@@ -7,10 +7,10 @@ use super::errno::Errno;
 use super::name::Name;
 use super::number::{ConfigurationId, Protocols, Seqno};
 use super::quorum::NoQuorum;
-use super::requester::Transfer;
 use super::roster::Member;
 use super::state_request::RequestProblem;
 use super::status::Status;
+use super::transfer::Transfer;
 use crate::decode::DecodeError;
 use crate::id::{NodeId, StateId};
 use crate::message::SendError;
@@ -212,13 +212,12 @@ pub enum LeaveReason {
 /// The end of a sender's part in a transfer, by its JOIN.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct JoinReport {
-    pub(super) sender: NodeId,
     pub(super) code: i64,
     pub(super) seqno: Seqno,
 }
 
 impl JoinReport {
-    pub(super) fn new(sender: NodeId, message: &CodeMessage) -> Self {
-        Self { sender, code: message.code(), seqno: message.seqno() }
+    pub(super) fn new(message: &CodeMessage) -> Self {
+        Self { code: message.code(), seqno: message.seqno() }
     }
 }

@@ -90,6 +90,9 @@ impl Gcs {
                     describe(member, message);
                 }
                 self.lose_primary(NonPrimaryCause::Quorum(cause));
+                if are_all_stateless(messages) {
+                    self.outputs.event(Event::LeaveAdvised(LeaveReason::OnlyStateless));
+                }
             }
         }
     }
@@ -116,11 +119,10 @@ impl Gcs {
         if !negotiated.is_within(ours) {
             return Some(LeaveReason::ProtocolTooHigh { ours, negotiated });
         }
-        let is_stateless = |message: &StateMessage| message.flags.has(StateFlags::STATELESS);
-        messages.iter().all(is_stateless).then_some(LeaveReason::OnlyStateless)
+        are_all_stateless(messages).then_some(LeaveReason::OnlyStateless)
     }
 
-    fn describe_group(&self, group: &Group) -> Configuration {
+    pub(super) fn describe_group(&self, group: &Group) -> Configuration {
         let members = self.roster.members();
         let my_index = members.iter().position(|member| member.node == self.me);
         Configuration {
@@ -132,4 +134,8 @@ impl Gcs {
             my_index: my_index.unwrap_or(members.len()),
         }
     }
+}
+
+fn are_all_stateless(messages: &[StateMessage]) -> bool {
+    messages.iter().all(|message| message.flags.has(StateFlags::STATELESS))
 }

@@ -6,8 +6,7 @@
 //! ```
 //!
 //! There is no answer message: the request comes back to us in the total order, and we compute
-//! the donor as everybody does. From then on only the donor's JOIN says how the transfer ended;
-//! its status says nothing, for it is the same after success and failure.
+//! the donor as everybody does. What happens from then on is in `transfer`.
 
 use bytes::Bytes;
 
@@ -18,13 +17,12 @@ use super::donor::{Refusal, Rules, choose_donor};
 use super::event::{Acceptance, Event, JoinReport, RequestError, UnknownCause, WaitReason};
 use super::group::Group;
 use super::message::MessageType;
-use super::name::Name;
-use super::number::{ConfigurationId, Seqno};
 use super::outputs::Outputs;
 use super::roster::Member;
 use super::state_request::{RequestProblem, encode_request};
 use super::status::Status;
-use crate::id::{NodeId, StateId};
+use super::transfer::{Follower, Transfer};
+use crate::id::NodeId;
 use crate::message::SendError;
 use crate::time::Instant;
 
@@ -44,37 +42,6 @@ impl Request {
     pub fn encode(&self) -> Result<Bytes, RequestProblem> {
         encode_request(&self.donors, &self.method, &self.address)
     }
-}
-
-/// A transfer that the group agreed to. The donor is followed by UUID: indexes and our own status
-/// change with every view.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transfer {
-    /// Who sends.
-    pub donor: NodeId,
-    /// Its name.
-    pub donor_name: Name,
-    /// The configuration in which it was chosen.
-    pub configuration: ConfigurationId,
-    /// The history of the group.
-    pub state: StateId,
-    /// The last global seqno before the request: what the donor announces.
-    pub seqno: Seqno,
-    /// What is known of its end.
-    pub outcome: Outcome,
-}
-
-/// What is known of a transfer's end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The donor has not reported yet.
-    Running,
-    /// The donor reported this code; negative is a failure.
-    Ended(i64),
-    /// The donor left the group.
-    DonorLost,
-    /// It ended, or may have, and nobody will tell how.
-    Unknown,
 }
 
 /// Where things stand when something happens: borrowed from the layer.
@@ -97,7 +64,7 @@ enum Phase {
     Idle,
     Waiting(Pending, Waiting),
     InFlight(Pending, InFlight),
-    Following(Transfer, Option<Instant>),
+    Following(Follower),
     /// A request of unknown fate: another one could occupy a second donor.
     Abandoned,
 }
@@ -129,7 +96,7 @@ impl Requester {
     /// The accepted transfer, if there is one.
     pub(super) fn transfer(&self) -> Option<&Transfer> {
         match &self.phase {
-            Phase::Following(transfer, _) => Some(transfer),
+            Phase::Following(follower) => Some(follower.transfer()),
             Phase::Idle | Phase::Waiting(..) | Phase::InFlight(..) | Phase::Abandoned => None,
         }
     }
@@ -142,7 +109,7 @@ impl Requester {
                 Some(waiting.retry_at.map_or(pending.give_up_at, |at| at.min(pending.give_up_at)))
             }
             Phase::InFlight(pending, _) => Some(pending.give_up_at),
-            Phase::Following(_, verdict_at) => *verdict_at,
+            Phase::Following(follower) => follower.verdict_at(),
         }
     }
 
@@ -180,7 +147,7 @@ impl Requester {
 
     /// Goes on with a transfer that an earlier life of this member began.
     pub(super) fn follow(&mut self, transfer: Transfer) {
-        self.phase = Phase::Following(transfer, None);
+        self.phase = Phase::Following(Follower::new(transfer));
     }
 
     /// Something changed that we may have waited for.
@@ -213,8 +180,16 @@ impl Requester {
     }
 
     /// Our action came back with the protocol of another configuration: nobody else took it.
-    pub(super) fn on_not_executed(&mut self, now: Instant, at: &Situation<'_>, out: &mut Outputs) {
-        self.wait_again(now, WaitReason::Sending(SendError::TryAgain), at, out);
+    pub(super) fn on_not_executed(
+        &mut self,
+        now: Instant,
+        action_id: u64,
+        at: &Situation<'_>,
+        out: &mut Outputs,
+    ) {
+        if self.is_in_flight(action_id) {
+            self.wait_again(now, WaitReason::Sending(SendError::TryAgain), at, out);
+        }
     }
 
     /// Our action came back: the group's answer is `result`.
@@ -226,15 +201,12 @@ impl Requester {
         at: &Situation<'_>,
         out: &mut Outputs,
     ) {
-        let Phase::InFlight(_, in_flight) = &self.phase else {
-            return;
-        };
-        if in_flight.action_id != action_id {
+        if !self.is_in_flight(action_id) {
             return;
         }
         match result {
             Ok(acceptance) => {
-                self.phase = Phase::Following(acceptance.transfer.clone(), None);
+                self.follow(acceptance.transfer.clone());
                 out.event(Event::RequestAccepted(acceptance));
             }
             Err(Refusal::Busy) => self.wait_again(now, WaitReason::DonorBusy, at, out),
@@ -254,14 +226,8 @@ impl Requester {
                 Phase::Waiting(pending.clone(), Waiting::default())
             };
         }
-        let Phase::Following(transfer, verdict_at) = &mut self.phase else {
-            return;
-        };
-        let is_gone = at.members.iter().all(|member| member.node != transfer.donor);
-        if transfer.outcome == Outcome::Running && is_gone {
-            transfer.outcome = Outcome::DonorLost;
-            *verdict_at = None;
-            out.event(Event::DonorLost { donor: transfer.donor });
+        if let Phase::Following(follower) = &mut self.phase {
+            follower.on_primary_view(at.members, out);
         }
     }
 
@@ -273,63 +239,34 @@ impl Requester {
         }
     }
 
-    /// An exchange ended: the donor says of itself whether it still is one.
+    /// An exchange ended.
     pub(super) fn on_configuration(&mut self, at: &Situation<'_>, out: &mut Outputs) {
-        self.try_send(at, out);
-        let Phase::Following(transfer, verdict_at) = &mut self.phase else {
-            return;
-        };
-        let donor = at.members.iter().find(|member| member.node == transfer.donor);
-        let Some(status) = donor.map(|donor| donor.status) else {
-            return;
-        };
-        if transfer.outcome == Outcome::Running && status != Status::Donor {
-            transfer.outcome = Outcome::Unknown;
-            *verdict_at = None;
-            let cause = UnknownCause::DonorStatus(status);
-            out.event(Event::TransferUnknown { donor: Some(transfer.donor), cause });
+        if let Phase::Following(follower) = &mut self.phase {
+            follower.on_configuration(at.members, out);
         }
+        self.try_send(at, out);
     }
 
-    /// A JOIN, after it took effect on the members' rows; `was` is the sender's status before.
+    /// A JOIN, after it took effect on the sender's row; `was` is the sender's status before.
     pub(super) fn on_join(
         &mut self,
         join: JoinReport,
+        sender: &NodeId,
         was: Status,
         at: &Situation<'_>,
         out: &mut Outputs,
     ) {
-        let Phase::Following(transfer, verdict_at) = &mut self.phase else {
-            return;
-        };
-        let sender = at.members.iter().find(|member| member.node == join.sender);
-        let (Some(sender), true) = (sender, join.sender == transfer.donor) else {
-            return;
-        };
-        let is_verdict = match transfer.outcome {
-            // A self-desync of the donor adds a JOIN of its own: only the last one counts, but a
-            // failure is final.
-            Outcome::Running => join.code < 0 || (was == Status::Donor && sender.desync_count == 0),
-            // The JOIN taken for ours was another one. A later transfer has another joiner.
-            Outcome::Ended(0..) | Outcome::Unknown => {
-                join.code < 0 && sender.joiner.is_none_or(|joiner| joiner == *at.me)
-            }
-            Outcome::Ended(_) | Outcome::DonorLost => false,
-        };
-        if is_verdict {
-            transfer.outcome = Outcome::Ended(join.code);
-            *verdict_at = None;
-            let JoinReport { sender: donor, code, seqno } = join;
-            out.event(Event::TransferEnded { donor, code, seqno });
+        let row = at.members.iter().find(|member| member.node == *sender);
+        if let (Phase::Following(follower), Some(row)) = (&mut self.phase, row) {
+            follower.on_join(join, was, row, at.me, out);
         }
+        self.try_send(at, out);
     }
 
-    /// The donor closed its last data connection: from now on its JOIN is due.
+    /// The donor closed its last data connection.
     pub(super) fn on_data_ended(&mut self, now: Instant, at: &Situation<'_>) {
-        if let Phase::Following(transfer, verdict_at) = &mut self.phase {
-            if transfer.outcome == Outcome::Running {
-                *verdict_at = Some(now + at.config.verdict_limit);
-            }
+        if let Phase::Following(follower) = &mut self.phase {
+            follower.expect_verdict(now + at.config.verdict_limit);
         }
     }
 
@@ -348,14 +285,13 @@ impl Requester {
                 self.try_send(at, out);
             }
             Phase::InFlight(..) => self.abandon(out),
-            Phase::Following(transfer, verdict_at) => {
-                *verdict_at = None;
-                transfer.outcome = Outcome::Unknown;
-                let (donor, cause) = (Some(transfer.donor), UnknownCause::NoVerdict);
-                out.event(Event::TransferUnknown { donor, cause });
-            }
+            Phase::Following(follower) => follower.on_verdict_timeout(out),
             Phase::Idle | Phase::Abandoned => {}
         }
+    }
+
+    fn is_in_flight(&self, action_id: u64) -> bool {
+        matches!(&self.phase, Phase::InFlight(_, in_flight) if in_flight.action_id == action_id)
     }
 
     fn wait_again(

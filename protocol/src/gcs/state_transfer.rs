@@ -9,9 +9,9 @@ use super::Gcs;
 use super::donor::{GroupPosition, Refusal, Rules, Selection};
 use super::event::{Acceptance, Event};
 use super::number::{ConfigurationId, Seqno};
-use super::requester::{Outcome, Transfer};
 use super::state_request::StateRequest;
 use super::status::Status;
+use super::transfer::{Outcome, Transfer};
 use crate::id::NodeId;
 use crate::time::Instant;
 

@@ -63,11 +63,11 @@ impl Gcs {
     fn handle_fragment(&mut self, now: Instant, source: NodeId, fragment: &Fragment) {
         let is_mine = source == self.me;
         let Some(protocol) = self.state.group().map(|group| group.protocols.gcs) else {
-            return self.return_own_action(now, is_mine);
+            return self.return_own_action(now, is_mine, fragment);
         };
         if fragment.header.protocol != protocol {
             // Sent in another configuration: every member drops it.
-            return self.return_own_action(now, is_mine);
+            return self.return_own_action(now, is_mine, fragment);
         }
         match self.actions.handle(source, is_mine, fragment) {
             Ok(Some(action)) => self.handle_action(now, source, action),
@@ -76,9 +76,10 @@ impl Gcs {
         }
     }
 
-    fn return_own_action(&mut self, now: Instant, is_mine: bool) {
+    fn return_own_action(&mut self, now: Instant, is_mine: bool, fragment: &Fragment) {
         if is_mine {
-            self.ask(|requester, at, out| requester.on_not_executed(now, at, out));
+            let id = fragment.header.action_id;
+            self.ask(|requester, at, out| requester.on_not_executed(now, id, at, out));
         }
     }
 
@@ -107,13 +108,10 @@ impl Gcs {
         let Some(was) = self.sender_status(&source, message) else {
             return;
         };
-        let join = JoinReport::new(source, message);
+        let join = JoinReport::new(message);
         let change = self.roster.join(&source, join.code);
         self.report(change);
-        self.ask(|requester, at, out| {
-            requester.on_join(join, was, at, out);
-            requester.try_send(at, out);
-        });
+        self.ask(|requester, at, out| requester.on_join(join, &source, was, at, out));
     }
 
     fn handle_sync(&mut self, source: NodeId, message: &CodeMessage) {

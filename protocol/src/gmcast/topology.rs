@@ -36,6 +36,7 @@ impl Gmcast {
         if !core::mem::take(&mut self.is_topology_stale) {
             return;
         }
+        self.is_wake_stale = true;
         self.send_topology(now);
         self.learn(now);
         self.choose_relays();

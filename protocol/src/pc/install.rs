@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::advice::{Advice, NotPrimary};
-use super::decision::{self, Decision};
+use super::decision;
 use super::fatal::Fatal;
 use super::message::Flags;
 use super::node::NodeMap;

@@ -202,6 +202,19 @@ impl SstRequest {
         Ok(())
     }
 
+    /// What some generations of donors cannot do with this request.
+    pub fn caveats(&self) -> Vec<Caveat> {
+        let is_percona = self.method == Method::XtrabackupV2;
+        [
+            (is_percona && matches!(self.host, Host::V6(_)), Caveat::Ipv6OnOldPercona),
+            (matches!(self.host, Host::Name(_)), Caveat::ResolvedByDonor),
+            (self.identity.is_some(), Caveat::IdentityInRequest),
+        ]
+        .into_iter()
+        .filter_map(|(applies, caveat)| applies.then_some(caveat))
+        .collect()
+    }
+
     /// The argument of the method: everything after `METHOD:`.
     pub fn address(&self) -> String {
         let Self { host, port, .. } = self;
@@ -265,6 +278,20 @@ fn parse_host_and_port(text: &str) -> Result<(Host, u16), RequestError> {
     let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
     let port = port.parse().ok().filter(|_| is_number).ok_or(RequestError::Port)?;
     Ok((host.parse()?, port))
+}
+
+/// A property of a request that is fine for most donors; for people who look for a cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Caveat {
+    /// Their script splits the address at every colon.
+    #[error("donors of PXC 5.6 and the first 5.7 releases cannot dial IPv6 addresses")]
+    Ipv6OnOldPercona,
+    /// Not by us: the name must mean the same there.
+    #[error("the host name is resolved on the donor")]
+    ResolvedByDonor,
+    /// The donor checks the common name of our certificate against it.
+    #[error("donors without the identity check of MariaDB 10.4 and later refuse the request")]
+    IdentityInRequest,
 }
 
 /// What cannot be asked of a donor.
@@ -333,6 +360,20 @@ mod tests {
         assert!(!format!("{request} {request:?}").contains("s3cr3t"));
         let other = text.replace("mariabackup", "xtrabackup-v2");
         assert_eq!(other.parse::<SstRequest>(), Err(RequestError::IdentityMethod));
+    }
+
+    #[test]
+    fn what_some_generations_cannot_do_is_known() {
+        for (text, caveats) in [
+            ("xtrabackup-v2:[::1]:1/xtrabackup_sst//1", vec![Caveat::Ipv6OnOldPercona]),
+            ("mariabackup:[::1]:1/xtrabackup_sst//1", vec![]),
+            ("mariabackup:a:b@h:1/xtrabackup_sst//1", {
+                vec![Caveat::ResolvedByDonor, Caveat::IdentityInRequest]
+            }),
+        ] {
+            let request: SstRequest = text.parse().expect(text);
+            assert_eq!(request.caveats(), caveats, "{text}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub struct FileId(pub u64);
 pub struct ReaderConfig {
     /// Whose extensions it uses; none: told from the first chunk that only one of them has.
     pub dialect: Option<Dialect>,
-    /// Largest payload of one chunk in bytes.
+    /// Largest payload of one chunk in bytes, holes included.
     pub payload_max: u64,
 }
 
@@ -279,7 +279,7 @@ impl Reader {
 
     fn start_unknown(&self, kind: u8, ignorable: Option<Extent>) -> Result<State, Fault> {
         let extent = ignorable.ok_or(Fault::UnknownType(kind))?;
-        self.check_length(&extent)?;
+        self.check_length(extent.length)?;
         Ok(State::Skip { left: extent.length })
     }
 
@@ -289,7 +289,7 @@ impl Reader {
         flags: Flags,
         extent: &Extent,
     ) -> Result<State, Fault> {
-        self.check_length(extent)?;
+        self.check_length(extent.length)?;
         let end = extent.offset.checked_add(extent.length);
         let file = self.opened(path, flags)?;
         file.advance(extent.offset, end)?;
@@ -303,7 +303,7 @@ impl Reader {
         entries: u32,
         extent: Extent,
     ) -> Result<State, Fault> {
-        self.check_length(&extent)?;
+        self.check_length(extent.length)?;
         let byte_len = SparseMap::byte_len(entries)?;
         let file = self.opened(path, flags)?.id;
         Ok(State::Map { file, byte_len, extent })
@@ -321,6 +321,8 @@ impl Reader {
         let mut checksum = crc32fast::Hasher::new();
         checksum.update(&bytes);
         let (map, end) = SparseMap::new(bytes, &extent)?;
+        // Holes are part of one read buffer too; without a limit 62 bytes could stand for exabytes.
+        self.check_length(end - extent.offset)?;
         let path = self.path.as_ref();
         if let Some(open) = path.and_then(|path| self.names.open_file(path)) {
             open.advance(extent.offset, Some(end))?;
@@ -370,8 +372,8 @@ impl Reader {
         Ok(file)
     }
 
-    fn check_length(&self, extent: &Extent) -> Result<(), Fault> {
-        let (length, limit) = (extent.length, self.payload_max);
+    fn check_length(&self, length: u64) -> Result<(), Fault> {
+        let limit = self.payload_max;
         if length > limit { Err(Fault::PayloadTooLarge { length, limit }) } else { Ok(()) }
     }
 }

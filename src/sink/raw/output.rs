@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use bytes::Bytes;
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use tokio::sync::{mpsc, oneshot};
 
 use super::RawTarget;
@@ -32,7 +32,12 @@ pub(super) struct Output {
 #[derive(Clone, Debug)]
 enum Place {
     /// Appears by a rename.
-    File { target: PathBuf, partial: PathBuf },
+    File {
+        target: PathBuf,
+        partial: PathBuf,
+        /// Keeps other processes away as long as it is open.
+        _lock: Arc<File>,
+    },
     /// Is there already, and cannot be taken back.
     Stream { name: String },
 }
@@ -118,19 +123,12 @@ impl Place {
         let mut name = target.file_name().ok_or_else(|| failed(invalid()))?.to_os_string();
         name.push(".partial");
         let partial = target.with_file_name(name);
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(FILE_MODE);
-        options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-        let file = options.open(&partial).map_err(failed)?;
-        // What a dead process left there is written over; a living one keeps it.
-        let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
-        locked.map_err(|errno| failed(errno.into()))?;
-        file.set_len(0).map_err(failed)?;
-        Ok((Self::File { target, partial }, file))
+        let (file, lock) = create_locked(&partial).map_err(failed)?;
+        Ok((Self::File { target, partial, _lock: Arc::new(lock) }, file))
     }
 
     fn publish(&self) -> Result<(), SinkError> {
-        let Self::File { target, partial } = self else { return Ok(()) };
+        let Self::File { target, partial, .. } = self else { return Ok(()) };
         let failed = |source| SinkError::Write { target: target.display().to_string(), source };
         if fs::symlink_metadata(target).is_ok() {
             return Err(SinkError::Occupied { target: target.display().to_string() });
@@ -213,6 +211,26 @@ fn write_all(mut file: File, jobs: &mut mpsc::Receiver<Job>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes a new file; what a dead process left there goes away, what a living one writes stays.
+fn create_locked(path: &Path) -> io::Result<(File, File)> {
+    match lock(path) {
+        Ok(_stale) => fs::remove_file(path)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(FILE_MODE))?;
+    // Its own handle: the one that is written may live a little longer than its sink.
+    Ok((file, lock(path)?))
+}
+
+fn lock(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(file)
 }
 
 fn create_error(target: &Path, source: io::Error) -> SinkError {

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::gcs::name::Name;
 use crate::gcs::state_message::Votes;
@@ -178,4 +180,71 @@ fn protocol_6_drops_a_commit_cut_beyond_the_position() {
     assert_eq!(compute(&[node]).map(|quorum| quorum.last_applied), Ok(Seqno(0)));
     let node = data_node(Status::Synced, 22, 4);
     assert_eq!(compute(&[node]).map(|quorum| quorum.last_applied), Ok(Seqno(100)));
+}
+
+fn any_status() -> impl Strategy<Value = Status> {
+    (0..7_u8).prop_map(Status::from_number)
+}
+
+prop_compose! {
+    fn any_data_node()(
+        version in 0..=6_u8,
+        flags in prop::sample::select(vec![0, 2, 2, 2, 4, 6]),
+        (gcs, repl, appl) in (0..=6_u8, 7..=12_u8, 3..=5_u8),
+        (previous_status, current_status) in (any_status(), any_status()),
+        group in prop::sample::select(vec![GROUP, GROUP, GROUP, OTHER_GROUP, StateId::NIL]),
+        (received, configuration, exchange) in (-1..4_i64, -1..4_i64, 0..3_u8),
+        desync_count in 0..3_i32,
+        (cut, policy) in (-1..6_i64, 0..3_u8),
+        (old_gcs, old_repl, old_appl) in (0..=6_u8, 0..=12_u8, 0..=5_u8),
+    ) -> StateMessage {
+        StateMessage {
+            version,
+            flags: StateFlags(flags),
+            protocols: Protocols { gcs, repl, appl },
+            previous_status,
+            current_status,
+            group,
+            previous_exchange: ExchangeId::from_bytes([exchange; 16]),
+            received: Seqno(received),
+            previous_configuration: ConfigurationId(configuration),
+            desync_count,
+            votes: Votes { last_applied: Seqno(cut), seqno: Seqno(-1), result: 0, policy },
+            previous_protocols: Protocols { gcs: old_gcs, repl: old_repl, appl: old_appl },
+            ..arbitrator()
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn members_that_know_nothing_change_no_output_of_the_exchange(
+        nodes in prop::collection::vec(any_data_node(), 1..5),
+        places in prop::collection::vec(any::<prop::sample::Index>(), 1..4),
+    ) {
+        let mut messages = nodes.iter().map(|node| (node.clone(), true)).collect::<Vec<_>>();
+        for place in places {
+            messages.insert(place.index(messages.len() + 1), (arbitrator(), false));
+        }
+        let all = messages.iter().map(|(message, _)| message.clone()).collect::<Vec<_>>();
+        let with = compute(&all);
+        let without = compute(&nodes);
+
+        // The reference is the same member at another index.
+        let comparable = with.clone().map(|quorum| {
+            let before = messages[..quorum.reference].iter().filter(|(_, is_node)| *is_node);
+            Quorum { reference: before.count(), ..quorum }
+        });
+        prop_assert_eq!(comparable, without.clone());
+        if let (Ok(with), Ok(without)) = (with, without) {
+            for node in &nodes {
+                prop_assert_eq!(with.standing(node), without.standing(node));
+            }
+            if !with.group.is_nil() {
+                prop_assert_eq!(with.standing(&arbitrator()).status, Status::Primary);
+            }
+        }
+    }
 }

@@ -5,13 +5,17 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::bench::{Bench, ME, N1};
 use crate::gcs::action::Fragment;
 use crate::gcs::code::CodeMessage;
-use crate::gcs::message::Message;
+use crate::gcs::message::{Message, MessageType};
 use crate::gcs::name::Name;
 use crate::gcs::number::Protocols;
 use crate::gcs::state_message::StateMessage;
 use crate::gcs::state_request::{RequestBody, StateRequest, encode_request};
+use crate::gcs::{Input, Output};
+use crate::id::NodeId;
+use crate::time::Duration;
 
 #[derive(Deserialize)]
 struct File {
@@ -202,6 +206,39 @@ proptest! {
                     let _ = RequestBody::decode(&request.body);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_member_survives_whatever_it_hears(
+        steps in prop::collection::vec((0..64_usize, 0..4_u8, 0..8_u8, any::<(u8, u8)>()), 0..60),
+    ) {
+        let vectors = vectors();
+        let mut bench = Bench::new();
+        bench.request("");
+        for (index, source, kind, (at, value)) in steps {
+            let source = NodeId::from_bytes([source; 16]);
+            match kind {
+                0 => bench.view(&[N1, ME, source]),
+                1 => bench.lose_primary(&[ME, source]),
+                2 => bench.input(Input::DataEnded),
+                _ => {
+                    let vector = &vectors[index % vectors.len()];
+                    let mut bytes = vector.payload().to_vec();
+                    if kind > 4 {
+                        let at = usize::from(at) % bytes.len();
+                        bytes[at] = value;
+                    }
+                    let message_type = MessageType::from_number(vector.gcs_msg_type);
+                    bench.deliver(source, message_type, bytes.into());
+                }
+            }
+            for output in bench.outputs() {
+                if let Output::Send { message_type, payload } = output {
+                    bench.deliver(ME, MessageType::from_number(message_type), payload);
+                }
+            }
+            bench.pass(Duration::from_millis(100));
         }
     }
 

@@ -271,6 +271,15 @@ fn a_length_beyond_the_limit_is_refused_before_any_of_it_is_read() {
 }
 
 #[test]
+fn holes_count_towards_the_limit() {
+    let map = [u32::MAX.to_le_bytes(), [0; 4]].concat();
+    let extent = Extent { length: 0, offset: 0, checksum: crc32fast::hash(&map) };
+    let mut stream = Stream::default().body("a", Body::Sparse { entries: 1, extent }).0;
+    stream.put_slice(&map);
+    assert!(matches!(fault(&stream), Fault::PayloadTooLarge { .. }));
+}
+
+#[test]
 fn offsets_beyond_every_file_are_refused() {
     let far = 1 << 63;
     assert_eq!(
