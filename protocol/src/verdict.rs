@@ -14,7 +14,6 @@
 //! from it: a sink that failed breaks the connection, which then makes the donor fail.
 
 use crate::sst::conversation::{Evidence, Failure as TransferFailure};
-use crate::sst::donor_code::DonorCode;
 use crate::sst::metadata::MetadataError;
 use crate::sst::sniff::Layer;
 use crate::xbstream::{Completeness, Gap, StreamError};
@@ -71,10 +70,7 @@ pub enum Transport {
     /// It did not come to its end.
     NotEnded,
     /// FIN, after `close_notify` with TLS.
-    Clean {
-        /// Bytes of the archive.
-        bytes: u64,
-    },
+    Clean,
     /// It never came, broke or took too long.
     Failed(TransferFailure),
 }
@@ -122,7 +118,7 @@ impl Witnesses {
     pub fn hear_transfer(&mut self, result: &Result<Evidence, TransferFailure>) {
         match result {
             Ok(evidence) => {
-                self.transport = Transport::Clean { bytes: evidence.archive_bytes };
+                self.transport = Transport::Clean;
                 self.group = match evidence.join_code {
                     Some(code) => GroupWord::Joined { code },
                     None => GroupWord::Unavailable,
@@ -133,8 +129,8 @@ impl Witnesses {
     }
 
     fn hear_failure(&mut self, failure: &TransferFailure) {
-        if let TransferFailure::Incomplete { bytes } = failure {
-            self.transport = Transport::Clean { bytes: *bytes };
+        if matches!(failure, TransferFailure::Incomplete) {
+            self.transport = Transport::Clean;
         }
         match witness_of(failure) {
             Some(Witness::Transport) => self.transport = Transport::Failed(failure.clone()),
@@ -164,7 +160,6 @@ pub enum Witness {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Complete {
     files: u64,
-    archive_bytes: u64,
     join_code: Option<i64>,
 }
 
@@ -172,11 +167,6 @@ impl Complete {
     /// Files in the backup.
     pub const fn files(&self) -> u64 {
         self.files
-    }
-
-    /// Bytes of the donor's stream.
-    pub const fn archive_bytes(&self) -> u64 {
-        self.archive_bytes
     }
 
     /// Code of the donor's JOIN; `None` if somebody else's member must look after it.
@@ -259,12 +249,12 @@ pub fn decide(witnesses: &Witnesses) -> Result<Complete, Failure> {
     sink_did_not_fail(witnesses.sink)?;
     not_damaged(&witnesses.files)?;
     donor_did_not_fail(&witnesses.group)?;
-    let archive_bytes = transport_is_clean(&witnesses.transport)?;
+    transport_is_clean(&witnesses.transport)?;
     let files = files_are_whole(&witnesses.files)?;
     closing_files_are_present(witnesses.closing_files)?;
     let join_code = group_agrees(&witnesses.group)?;
     sink_has_committed(witnesses.sink)?;
-    Ok(Complete { files, archive_bytes, join_code })
+    Ok(Complete { files, join_code })
 }
 
 const fn sink_did_not_fail(sink: SinkEnd) -> Result<(), Failure> {
@@ -289,9 +279,9 @@ fn donor_did_not_fail(group: &GroupWord) -> Result<(), Failure> {
     }
 }
 
-fn transport_is_clean(transport: &Transport) -> Result<u64, Failure> {
+fn transport_is_clean(transport: &Transport) -> Result<(), Failure> {
     match transport {
-        Transport::Clean { bytes } => Ok(*bytes),
+        Transport::Clean => Ok(()),
         Transport::NotEnded => Err(Failure::NotEnded),
         Transport::Failed(failure) => Err(Failure::Transfer(failure.clone())),
     }
@@ -317,8 +307,7 @@ fn group_agrees(group: &GroupWord) -> Result<Option<i64>, Failure> {
     match group {
         GroupWord::Joined { code } if *code >= 0 => Ok(Some(*code)),
         GroupWord::Joined { code } => {
-            let code = DonorCode(*code);
-            Err(Failure::Transfer(TransferFailure::DonorFailed { code, refusal: None }))
+            Err(Failure::Transfer(TransferFailure::DonorFailed { code: *code, refusal: None }))
         }
         GroupWord::Unavailable => Ok(None),
         GroupWord::NotHeard => Err(Failure::NotHeard),
@@ -383,7 +372,7 @@ const fn witness_of(failure: &TransferFailure) -> Option<Witness> {
         | TransferFailure::OutcomeUnknown
         | TransferFailure::NoVerdict { .. }
         | TransferFailure::SentElsewhere { .. } => Some(Witness::Group),
-        TransferFailure::Incomplete { .. } | TransferFailure::Damaged => Some(Witness::Files),
+        TransferFailure::Incomplete | TransferFailure::Damaged => Some(Witness::Files),
         TransferFailure::NotStored => Some(Witness::Sink),
     }
 }
@@ -410,7 +399,7 @@ pub const fn class_of(failure: &TransferFailure) -> ExitClass {
         TransferFailure::NoMetadata { .. }
         | TransferFailure::Metadata(_)
         | TransferFailure::MetadataTooLong { .. }
-        | TransferFailure::Incomplete { .. }
+        | TransferFailure::Incomplete
         | TransferFailure::Damaged => ExitClass::BadData,
         TransferFailure::NoFirstConnection { .. }
         | TransferFailure::NoSecondConnection { .. }

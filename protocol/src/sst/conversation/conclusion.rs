@@ -58,8 +58,7 @@ impl Conversation {
         match self.state {
             State::Listening | State::Ended => {}
             _ if !DonorCode(code).is_success() => {
-                let (code, refusal) = (DonorCode(code), self.last_refusal);
-                self.fail(Failure::DonorFailed { code, refusal });
+                self.fail(Failure::DonorFailed { code, refusal: self.last_refusal });
             }
             State::AwaitingMetadata | State::AwaitingArchive => {
                 self.join_code = Some(code);
@@ -95,7 +94,7 @@ impl Conversation {
     fn conclude(&mut self, now: Instant) {
         let State::Concluding { bytes, fault } = &mut self.state else { return };
         if fault.is_none() && self.judgement == Some(Judgement::Incomplete) {
-            *fault = Some(Failure::Incomplete { bytes: *bytes });
+            *fault = Some(Failure::Incomplete);
         }
         let has_spoken = self.join_code.is_some() || self.config.group == GroupWitness::Unavailable;
         match (fault.clone(), has_spoken, self.judgement) {

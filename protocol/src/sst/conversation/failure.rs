@@ -5,7 +5,6 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use super::End;
-use crate::sst::donor_code::DonorCode;
 use crate::sst::metadata::MetadataError;
 use crate::sst::sniff::{ForeignHead, Layer};
 
@@ -165,10 +164,10 @@ pub enum Failure {
         bytes: u64,
     },
     /// The donor says that it failed.
-    #[error("{code}{}", Hint(refusal))]
+    #[error("the donor reported that the transfer failed, code {code}{}", Hint(refusal))]
     DonorFailed {
-        /// Its code, below zero.
-        code: DonorCode,
+        /// Below zero; [`DonorCode`](crate::sst::donor_code::DonorCode) says what it means.
+        code: i64,
         /// Who was turned away last.
         refusal: Option<Refusal>,
     },
@@ -191,11 +190,8 @@ pub enum Failure {
         refusal: Option<Refusal>,
     },
     /// The stream ended, files or closing files are missing.
-    #[error("the backup is incomplete: its stream ended too early, after {bytes} bytes")]
-    Incomplete {
-        /// Bytes received until then.
-        bytes: u64,
-    },
+    #[error("the backup is incomplete: its stream ended too early")]
+    Incomplete,
     /// The stream is damaged.
     #[error("the backup stream is damaged")]
     Damaged,
