@@ -13,14 +13,14 @@ use crate::donor::{self, BACKUP_FAILED, CONN_1_FAILED, Dialect, Donor, Ending};
 use crate::receiver::{Outcome, Receiver, accepted, short_limits};
 
 /// Keys of one cluster on disk.
-struct Keys {
+pub(crate) struct Keys {
     directory: TempDir,
     authority: Authority,
-    ca: PathBuf,
+    pub(crate) ca: PathBuf,
 }
 
 impl Keys {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let authority = Authority::new("ca");
         let ca = directory.path().join("ca.crt");
@@ -28,12 +28,12 @@ impl Keys {
         Self { directory, authority, ca }
     }
 
-    fn issue(&self, name: &str, version: Version) -> Identity {
+    pub(crate) fn issue(&self, name: &str, version: Version) -> Identity {
         self.authority.issue(self.directory.path(), name, version)
     }
 
     /// Ours, with or without a CA to check donors.
-    fn receiver(&self, checks_donors: bool) -> TlsFiles {
+    pub(crate) fn receiver(&self, checks_donors: bool) -> TlsFiles {
         let Identity { certificate, key } = self.issue("receiver", Version::V1);
         TlsFiles { certificate, key, ca: checks_donors.then(|| self.ca.clone()) }
     }
@@ -58,7 +58,7 @@ async fn serve(files: &TlsFiles, donor: Donor) -> Outcome {
     receiver.serve(donor).await
 }
 
-fn receiver(files: &TlsFiles) -> Receiver {
+pub(crate) fn receiver(files: &TlsFiles) -> Receiver {
     let listen = Listen::On(vec![(Ipv4Addr::LOCALHOST, 0).into()]);
     let config = Config { listen, conversation: short_limits(), ..Config::default() };
     let listener = SstListener::bind(config).expect("bind to loopback");
