@@ -38,7 +38,7 @@ use crate::gmcast::{self, Gmcast, LinkId};
 use crate::id::NodeId;
 use crate::message::Order;
 use crate::pc::{self, Pc, SavedView};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 pub use config::{Config, Identity};
 pub use event::{EndReason, Event};
@@ -129,7 +129,23 @@ pub struct Member {
     actions: VecDeque<Action>,
     phase: Phase,
     connect_deadline: Option<Instant>,
+    opening: Opening,
 }
+
+/// The first JOIN is wasted on a mesh that is not there yet: EVS is opened when every known address
+/// is linked, or [`OPEN_DELAY`] after the first link, whichever is first (spec 02 §7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// No link yet.
+    NoLink,
+    /// There is a link; EVS is opened at this moment at the latest.
+    Due(Instant),
+    /// EVS is open.
+    Open,
+}
+
+/// How long the first link may wait for the rest of the mesh.
+const OPEN_DELAY: Duration = Duration::from_millis(500);
 
 /// The protocol stack of one life.
 #[derive(Debug)]
@@ -147,9 +163,13 @@ impl Layers {
             Identity::Fresh(me) => (*me, None),
             Identity::Saved(view) => (view.me, Some(view.clone())),
         };
+        let gmcast = gmcast::Config {
+            payload_check: |payload| evs::message::Message::decode(payload).is_ok(),
+            ..config.gmcast.clone()
+        };
         Self {
             me,
-            gmcast: Gmcast::new(config.gmcast.clone(), me, seed),
+            gmcast: Gmcast::new(gmcast, me, seed),
             evs: Evs::new(config.evs.clone(), me, saved.as_ref().map(|saved| saved.view)),
             pc: Pc::new(config.pc, me, saved),
             gcs: Gcs::new(config.gcs.clone(), me, seed),
@@ -182,7 +202,8 @@ impl Member {
         };
         let layers = Layers::new(&config, &identity, seed);
         let (links, phase) = (BTreeSet::new(), Phase::Running);
-        Self { config, seed, layers, links, actions, phase, connect_deadline: None }
+        let opening = Opening::NoLink;
+        Self { config, seed, layers, links, actions, phase, connect_deadline: None, opening }
     }
 
     /// Takes one input. Never fails, never waits; drain [`Member::poll_action`] afterwards.
@@ -197,6 +218,7 @@ impl Member {
             Input::Timeout => self.on_timeout(now),
         }
         self.settle(now);
+        self.open_if_meshed(now);
     }
 
     /// The next thing to be done, until `None`.
@@ -208,7 +230,11 @@ impl Member {
     pub fn next_deadline(&self) -> Option<Instant> {
         let Layers { gmcast, evs, gcs, .. } = &self.layers;
         let deadlines = [gmcast.next_deadline(), evs.next_deadline(), gcs.next_deadline()];
-        deadlines.into_iter().flatten().chain(self.connect_deadline).min()
+        let opening = match self.opening {
+            Opening::Due(at) => Some(at),
+            Opening::NoLink | Opening::Open => None,
+        };
+        deadlines.into_iter().flatten().chain(self.connect_deadline).chain(opening).min()
     }
 
     fn start(&mut self, now: Instant) {
@@ -217,9 +243,40 @@ impl Member {
     }
 
     fn start_layers(&mut self, now: Instant) {
+        self.opening = Opening::NoLink;
         self.layers.pc.handle_input(now, pc::Input::Connect);
-        self.layers.evs.handle_input(now, evs::Input::Open);
         self.layers.gmcast.handle_input(now, gmcast::Input::Start);
+        if self.config.evs.start != evs::Start::JoinGroup {
+            self.open(now);
+        }
+    }
+
+    fn on_first_link(&mut self, now: Instant) {
+        if self.opening == Opening::NoLink {
+            self.opening = Opening::Due(now + OPEN_DELAY);
+        }
+    }
+
+    fn open_if_meshed(&mut self, now: Instant) {
+        let Opening::Due(at) = self.opening else { return };
+        if at <= now || self.is_meshed() {
+            self.open(now);
+            self.settle(now);
+        }
+    }
+
+    /// Is there a link to every address that anybody has named?
+    fn is_meshed(&self) -> bool {
+        let gmcast = &self.layers.gmcast;
+        let is_established = |link: &gmcast::LinkStatus| link.phase == gmcast::Phase::Established;
+        let linked: BTreeSet<_> =
+            gmcast.links().filter(is_established).filter_map(|link| link.address).collect();
+        gmcast.known_addresses().all(|address| linked.contains(&address))
+    }
+
+    fn open(&mut self, now: Instant) {
+        self.opening = Opening::Open;
+        self.layers.evs.handle_input(now, evs::Input::Open);
     }
 
     fn on_link(&mut self, now: Instant, input: gmcast::Input) {
@@ -278,7 +335,11 @@ impl Member {
         self.phase = Phase::Leaving(reason);
         self.connect_deadline = None;
         self.layers.pc.handle_input(now, pc::Input::Close);
-        self.layers.evs.handle_input(now, evs::Input::Close);
+        match self.opening {
+            Opening::Open => self.layers.evs.handle_input(now, evs::Input::Close),
+            // Nobody has heard of us.
+            Opening::NoLink | Opening::Due(_) => self.on_evs_closed(now),
+        }
     }
 
     /// Drops the links and ends.

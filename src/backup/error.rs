@@ -233,7 +233,7 @@ fn transfer_code(failure: &Failure) -> ExitCode {
         Failure::NoMetadata { .. }
         | Failure::Metadata(_)
         | Failure::MetadataTooLong { .. }
-        | Failure::Incomplete
+        | Failure::Incomplete { .. }
         | Failure::Damaged => ExitCode::BadData,
         Failure::Wrapped { .. } => ExitCode::Configuration,
         Failure::NotEncrypted => ExitCode::Refused,

@@ -189,7 +189,6 @@ impl Record {
             stream: Witness {
                 holds: true,
                 seen: StreamSeen {
-                    chunks: summary.chunks,
                     files: summary.files.len() as u64,
                     bytes: summary.stream_bytes,
                 },

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use galera_protocol::checksum::Checksum;
 use galera_protocol::gcs::Name;
+use galera_protocol::gcs::name::InvalidName;
 use galera_protocol::gmcast::address::{
     AddressError, ClusterAddress, DEFAULT_PORT, HostPort, parse_listen,
 };
@@ -57,6 +58,15 @@ pub enum GroupError {
         #[source]
         source: TextError,
     },
+    /// Our own name is not one.
+    #[error("--name {name:?}")]
+    NodeName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        source: InvalidName,
+    },
     /// The group's name is empty.
     #[error("--group is empty")]
     NoGroupName,
@@ -81,7 +91,10 @@ impl Group {
         }
         let mut core = core::Config { connect_limit: Some(WAIT_PRIM), ..Default::default() };
         core.gmcast.group = self.group_name()?;
-        core.gcs.name = Name::from(self.node_name.as_str());
+        core.gcs.name = Name::new(&self.node_name).map_err(|source| GroupError::NodeName {
+            name: self.node_name.clone(),
+            source,
+        })?;
         core.pc.weight = self.weight;
         take_gmcast(&mut options, &mut core)?;
         take_evs(&mut options, &mut core.evs)?;

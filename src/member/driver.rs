@@ -122,13 +122,14 @@ impl Driver {
     }
 
     async fn step(&mut self) {
+        let wake_up = self.wake_up();
         tokio::select! {
             biased;
             Some((link, event)) = self.link_events.recv() => self.on_link_event(link, event),
             Some(outcome) = self.outcomes.join_next() => self.on_outcome(outcome),
             command = self.commands.recv() => self.on_command(command),
             accepted = self.listener.accept() => self.on_accepted(accepted),
-            () = sleep_until(self.wake_up()) => self.on_wake_up(),
+            () = sleep_until(wake_up) => self.on_wake_up(),
         }
     }
 
