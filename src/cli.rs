@@ -3,7 +3,7 @@
 mod backup;
 mod layers;
 mod progress;
-// mod restore;
+mod restore;
 mod signals;
 mod talk;
 
@@ -50,6 +50,16 @@ enum Output {
 enum Command {
     /// Join the group, receive a state snapshot from a donor, verify and store it, leave
     Backup(Box<backup::Args>),
+    /// Bring a backup back into a data directory
+    Restore(restore::Args),
+    /// List the backups of a repository
+    List(restore::ListArgs),
+    /// Show one backup's manifest
+    Show(restore::SelectArgs),
+    /// Check every hash of a stored backup without restoring it
+    Verify(restore::SelectArgs),
+    /// Write one file of a backup to standard output
+    Cat(restore::CatArgs),
 }
 
 /// Runs the command that the process's arguments name.
@@ -72,6 +82,11 @@ async fn run(cli: Cli) -> ExitCode {
     let output = cli.common.output;
     match cli.command {
         Command::Backup(args) => backup::run(*args, output).await,
+        Command::Restore(args) => restore::run(args, output).await,
+        Command::List(args) => restore::list(args, output).await,
+        Command::Show(args) => restore::show(args, output).await,
+        Command::Verify(args) => restore::verify(args, output).await,
+        Command::Cat(args) => restore::cat(args).await,
     }
 }
 

@@ -130,19 +130,25 @@ pub struct Member {
     phase: Phase,
     connect_deadline: Option<Instant>,
     opening: Opening,
+    /// The moment of the last input.
+    now: Instant,
 }
 
 /// The first JOIN is wasted on a mesh that is not there yet: EVS is opened when every known address
-/// is linked, or [`OPEN_DELAY`] after the first link, whichever is first (spec 02 §7.1).
+/// is linked, but not before the first peer has had [`SETTLE_DELAY`] to name the others, and
+/// [`OPEN_DELAY`] after the first link at the latest (spec 02 §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Opening {
     /// No link yet.
     NoLink,
-    /// There is a link; EVS is opened at this moment at the latest.
-    Due(Instant),
+    /// There has been a link since this moment.
+    Linked(Instant),
     /// EVS is open.
     Open,
 }
+
+/// How long the first peer may take to tell its other links; its list follows the handshake at once.
+const SETTLE_DELAY: Duration = Duration::from_millis(50);
 
 /// How long the first link may wait for the rest of the mesh.
 const OPEN_DELAY: Duration = Duration::from_millis(500);
@@ -203,7 +209,17 @@ impl Member {
         let layers = Layers::new(&config, &identity, seed);
         let (links, phase) = (BTreeSet::new(), Phase::Running);
         let opening = Opening::NoLink;
-        Self { config, seed, layers, links, actions, phase, connect_deadline: None, opening }
+        Self {
+            config,
+            seed,
+            layers,
+            links,
+            actions,
+            phase,
+            connect_deadline: None,
+            opening,
+            now: Instant::ZERO,
+        }
     }
 
     /// Takes one input. Never fails, never waits; drain [`Member::poll_action`] afterwards.
@@ -211,6 +227,7 @@ impl Member {
         if self.phase == Phase::Ended {
             return;
         }
+        self.now = now;
         match input {
             Input::Start => self.start(now),
             Input::Link(input) => self.on_link(now, input),
@@ -230,11 +247,7 @@ impl Member {
     pub fn next_deadline(&self) -> Option<Instant> {
         let Layers { gmcast, evs, gcs, .. } = &self.layers;
         let deadlines = [gmcast.next_deadline(), evs.next_deadline(), gcs.next_deadline()];
-        let opening = match self.opening {
-            Opening::Due(at) => Some(at),
-            Opening::NoLink | Opening::Open => None,
-        };
-        deadlines.into_iter().flatten().chain(self.connect_deadline).chain(opening).min()
+        deadlines.into_iter().flatten().chain(self.connect_deadline).chain(self.opening_deadline()).min()
     }
 
     fn start(&mut self, now: Instant) {
@@ -253,16 +266,24 @@ impl Member {
 
     fn on_first_link(&mut self, now: Instant) {
         if self.opening == Opening::NoLink {
-            self.opening = Opening::Due(now + OPEN_DELAY);
+            self.opening = Opening::Linked(now);
         }
     }
 
     fn open_if_meshed(&mut self, now: Instant) {
-        let Opening::Due(at) = self.opening else { return };
-        if at <= now || self.is_meshed() {
+        let Opening::Linked(since) = self.opening else { return };
+        let is_settled = since + SETTLE_DELAY <= now;
+        if since + OPEN_DELAY <= now || (is_settled && self.is_meshed()) {
             self.open(now);
             self.settle(now);
         }
+    }
+
+    /// Links report their progress by themselves; only the two delays need a wake-up.
+    fn opening_deadline(&self) -> Option<Instant> {
+        let Opening::Linked(since) = self.opening else { return None };
+        let settled = since + SETTLE_DELAY;
+        Some(if self.now < settled { settled } else { since + OPEN_DELAY })
     }
 
     /// Is there a link to every address that anybody has named?
@@ -338,7 +359,7 @@ impl Member {
         match self.opening {
             Opening::Open => self.layers.evs.handle_input(now, evs::Input::Close),
             // Nobody has heard of us.
-            Opening::NoLink | Opening::Due(_) => self.on_evs_closed(now),
+            Opening::NoLink | Opening::Linked(_) => self.on_evs_closed(now),
         }
     }
 
