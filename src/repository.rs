@@ -26,6 +26,8 @@ mod writer;
 
 pub use error::{Fault, RepositoryError};
 pub use index::{FileRecord, Index};
+pub(crate) use plan::{Plan, PlannedFile};
+pub(crate) use pump::Target;
 pub use pump::{ReadConfig, ReadProgress};
 pub use reader::{Backup, Listed, Repository};
 pub use upload::UploadConfig;
