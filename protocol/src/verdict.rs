@@ -3,7 +3,7 @@
 //! | witness | holds if |
 //! |---|---|
 //! | files | every file that appeared got its end, gapless, with good checksums |
-//! | closing files | the files that end this flavour's backup are there ([`closing`]) |
+//! | closing files | the files that end this flavour's backup are there ([`crate::xbstream::completeness`]) |
 //! | transport | conn 2 ended cleanly, and on time |
 //! | group | the donor's own JOIN came, in total order, without an error |
 //! | sink | it committed |
@@ -13,14 +13,10 @@
 //! a word (spec 05 §6.5). When several disagree, [`decide`] names the cause and not what followed
 //! from it: a sink that failed breaks the connection, which then makes the donor fail.
 
-pub mod closing;
-
 use crate::sst::conversation::{Evidence, Failure as TransferFailure};
 use crate::sst::metadata::MetadataError;
 use crate::sst::sniff::Layer;
-use crate::xbstream::EntryPath;
-
-pub use closing::ClosingFile;
+use crate::xbstream::{Completeness, Gap, StreamError};
 
 /// What the five witnesses said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,40 +43,8 @@ pub enum Files {
         /// How many.
         count: u64,
     },
-    /// The stream ended while some were open, or within a chunk.
-    Unfinished {
-        /// How many were open.
-        open: u64,
-        /// One of them.
-        example: Option<EntryPath>,
-    },
-    /// The stream is not what it should be.
-    Damaged {
-        /// Where, if the damage lies within a file.
-        path: Option<EntryPath>,
-        /// What is wrong.
-        damage: Damage,
-    },
-}
-
-/// What can be wrong with a stream of files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Damage {
-    /// Not a chunk where one must be, or one of an unknown kind.
-    #[error("bad framing")]
-    Framing,
-    /// Bytes do not match their checksum.
-    #[error("checksum mismatch")]
-    Checksum,
-    /// A gap or an overlap within a file.
-    #[error("offset out of order")]
-    Offset,
-    /// A name that leads out of the target, or is none.
-    #[error("unsafe name")]
-    Name,
-    /// A length beyond the limits.
-    #[error("length over the limit")]
-    Length,
+    /// The stream is damaged, or ended while some were open.
+    Faulty(StreamError),
 }
 
 /// Second witness: the files that end a backup.
@@ -88,12 +52,16 @@ pub enum Damage {
 pub enum ClosingFiles {
     /// Nobody looked.
     Unread,
-    /// All are there, and the summary says when the backup ended.
+    /// All are there.
     Present,
-    /// One is not there.
-    Missing(ClosingFile),
-    /// The summary has no end time: the backup program wrote it before it was done.
-    NoEndTime,
+    /// Something is missing.
+    Lacking(Gap),
+}
+
+impl From<&Completeness> for ClosingFiles {
+    fn from(completeness: &Completeness) -> Self {
+        completeness.gaps.first().map_or(Self::Present, |gap| Self::Lacking(*gap))
+    }
 }
 
 /// Third witness: the connection.
@@ -102,10 +70,7 @@ pub enum Transport {
     /// It did not come to its end.
     NotEnded,
     /// FIN, after `close_notify` with TLS.
-    Clean {
-        /// Bytes of the archive.
-        bytes: u64,
-    },
+    Clean,
     /// It never came, broke or took too long.
     Failed(TransferFailure),
 }
@@ -153,7 +118,7 @@ impl Witnesses {
     pub fn hear_transfer(&mut self, result: &Result<Evidence, TransferFailure>) {
         match result {
             Ok(evidence) => {
-                self.transport = Transport::Clean { bytes: evidence.archive_bytes };
+                self.transport = Transport::Clean;
                 self.group = match evidence.join_code {
                     Some(code) => GroupWord::Joined { code },
                     None => GroupWord::Unavailable,
@@ -164,8 +129,8 @@ impl Witnesses {
     }
 
     fn hear_failure(&mut self, failure: &TransferFailure) {
-        if let TransferFailure::Incomplete { bytes } = failure {
-            self.transport = Transport::Clean { bytes: *bytes };
+        if matches!(failure, TransferFailure::Incomplete) {
+            self.transport = Transport::Clean;
         }
         match witness_of(failure) {
             Some(Witness::Transport) => self.transport = Transport::Failed(failure.clone()),
@@ -195,7 +160,6 @@ pub enum Witness {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Complete {
     files: u64,
-    archive_bytes: u64,
     join_code: Option<i64>,
 }
 
@@ -203,11 +167,6 @@ impl Complete {
     /// Files in the backup.
     pub const fn files(&self) -> u64 {
         self.files
-    }
-
-    /// Bytes of the donor's stream.
-    pub const fn archive_bytes(&self) -> u64 {
-        self.archive_bytes
     }
 
     /// Code of the donor's JOIN; `None` if somebody else's member must look after it.
@@ -229,28 +188,17 @@ pub enum Failure {
     #[error("the target did not commit the backup")]
     SinkNotCommitted,
     /// The stream is damaged.
-    #[error("the backup stream is damaged: {damage}{}", within(path.as_ref()))]
-    Damaged {
-        /// The file, if known.
-        path: Option<EntryPath>,
-        /// What is wrong.
-        damage: Damage,
-    },
+    #[error("the backup stream is damaged: {0}")]
+    Damaged(StreamError),
     /// The transfer failed.
     #[error(transparent)]
     Transfer(TransferFailure),
     /// The stream ended too early.
-    #[error("the backup is incomplete: its stream ended in the middle{}", within(example.as_ref()))]
-    Unfinished {
-        /// A file that was open.
-        example: Option<EntryPath>,
-    },
-    /// A closing file is missing.
-    #[error("the backup is incomplete: {0} is missing")]
-    ClosingFileMissing(ClosingFile),
-    /// The summary has no end time.
-    #[error("the backup is incomplete: its summary has no end time")]
-    NoEndTime,
+    #[error("the backup is incomplete: {0}")]
+    Unfinished(StreamError),
+    /// The stream ended well, but too early all the same.
+    #[error("the backup is incomplete: {0}")]
+    ClosingFiles(Gap),
     /// The stream was not read to its end.
     #[error("the backup stream was not read to its end")]
     Unread,
@@ -260,10 +208,6 @@ pub enum Failure {
     /// The donor was not heard.
     #[error("the donor's own word about the transfer was not heard")]
     NotHeard,
-}
-
-fn within(path: Option<&EntryPath>) -> String {
-    path.map(|path| format!(" (in {path})")).unwrap_or_default()
 }
 
 /// Classes of failure, by what the caller should do about them. The numbers are exit codes.
@@ -305,12 +249,12 @@ pub fn decide(witnesses: &Witnesses) -> Result<Complete, Failure> {
     sink_did_not_fail(witnesses.sink)?;
     not_damaged(&witnesses.files)?;
     donor_did_not_fail(&witnesses.group)?;
-    let archive_bytes = transport_is_clean(&witnesses.transport)?;
+    transport_is_clean(&witnesses.transport)?;
     let files = files_are_whole(&witnesses.files)?;
     closing_files_are_present(witnesses.closing_files)?;
     let join_code = group_agrees(&witnesses.group)?;
     sink_has_committed(witnesses.sink)?;
-    Ok(Complete { files, archive_bytes, join_code })
+    Ok(Complete { files, join_code })
 }
 
 const fn sink_did_not_fail(sink: SinkEnd) -> Result<(), Failure> {
@@ -323,10 +267,8 @@ const fn sink_did_not_fail(sink: SinkEnd) -> Result<(), Failure> {
 
 fn not_damaged(files: &Files) -> Result<(), Failure> {
     match files {
-        Files::Damaged { path, damage } => {
-            Err(Failure::Damaged { path: path.clone(), damage: *damage })
-        }
-        Files::Unread | Files::Whole { .. } | Files::Unfinished { .. } => Ok(()),
+        Files::Faulty(error) if !error.fault.is_early_end() => Err(Failure::Damaged(error.clone())),
+        Files::Unread | Files::Whole { .. } | Files::Faulty(_) => Ok(()),
     }
 }
 
@@ -337,9 +279,9 @@ fn donor_did_not_fail(group: &GroupWord) -> Result<(), Failure> {
     }
 }
 
-fn transport_is_clean(transport: &Transport) -> Result<u64, Failure> {
+fn transport_is_clean(transport: &Transport) -> Result<(), Failure> {
     match transport {
-        Transport::Clean { bytes } => Ok(*bytes),
+        Transport::Clean => Ok(()),
         Transport::NotEnded => Err(Failure::NotEnded),
         Transport::Failed(failure) => Err(Failure::Transfer(failure.clone())),
     }
@@ -349,10 +291,7 @@ fn files_are_whole(files: &Files) -> Result<u64, Failure> {
     match files {
         Files::Whole { count } => Ok(*count),
         Files::Unread => Err(Failure::Unread),
-        Files::Unfinished { example, .. } => Err(Failure::Unfinished { example: example.clone() }),
-        Files::Damaged { path, damage } => {
-            Err(Failure::Damaged { path: path.clone(), damage: *damage })
-        }
+        Files::Faulty(error) => Err(Failure::Unfinished(error.clone())),
     }
 }
 
@@ -360,8 +299,7 @@ const fn closing_files_are_present(closing: ClosingFiles) -> Result<(), Failure>
     match closing {
         ClosingFiles::Present => Ok(()),
         ClosingFiles::Unread => Err(Failure::Unread),
-        ClosingFiles::Missing(file) => Err(Failure::ClosingFileMissing(file)),
-        ClosingFiles::NoEndTime => Err(Failure::NoEndTime),
+        ClosingFiles::Lacking(gap) => Err(Failure::ClosingFiles(gap)),
     }
 }
 
@@ -391,8 +329,8 @@ impl Failure {
     pub const fn witness(&self) -> Witness {
         match self {
             Self::SinkNotCreated | Self::SinkFailed | Self::SinkNotCommitted => Witness::Sink,
-            Self::Damaged { .. } | Self::Unfinished { .. } | Self::Unread => Witness::Files,
-            Self::ClosingFileMissing(_) | Self::NoEndTime => Witness::ClosingFiles,
+            Self::Damaged(_) | Self::Unfinished(_) | Self::Unread => Witness::Files,
+            Self::ClosingFiles(_) => Witness::ClosingFiles,
             Self::NotEnded => Witness::Transport,
             Self::NotHeard => Witness::Group,
             Self::Transfer(failure) => match witness_of(failure) {
@@ -408,10 +346,7 @@ impl Failure {
             Self::SinkNotCreated => ExitClass::SinkNotCreated,
             Self::SinkFailed => ExitClass::SinkFailed,
             Self::SinkNotCommitted | Self::Unread => ExitClass::Other,
-            Self::Damaged { .. }
-            | Self::Unfinished { .. }
-            | Self::ClosingFileMissing(_)
-            | Self::NoEndTime => ExitClass::BadData,
+            Self::Damaged(_) | Self::Unfinished(_) | Self::ClosingFiles(_) => ExitClass::BadData,
             Self::NotEnded | Self::NotHeard => ExitClass::Retry,
             Self::Transfer(failure) => class_of(failure),
         }
@@ -437,7 +372,7 @@ const fn witness_of(failure: &TransferFailure) -> Option<Witness> {
         | TransferFailure::OutcomeUnknown
         | TransferFailure::NoVerdict { .. }
         | TransferFailure::SentElsewhere { .. } => Some(Witness::Group),
-        TransferFailure::Incomplete { .. } | TransferFailure::Damaged => Some(Witness::Files),
+        TransferFailure::Incomplete | TransferFailure::Damaged => Some(Witness::Files),
         TransferFailure::NotStored => Some(Witness::Sink),
     }
 }
@@ -464,7 +399,7 @@ pub const fn class_of(failure: &TransferFailure) -> ExitClass {
         TransferFailure::NoMetadata { .. }
         | TransferFailure::Metadata(_)
         | TransferFailure::MetadataTooLong { .. }
-        | TransferFailure::Incomplete { .. }
+        | TransferFailure::Incomplete
         | TransferFailure::Damaged => ExitClass::BadData,
         TransferFailure::NoFirstConnection { .. }
         | TransferFailure::NoSecondConnection { .. }

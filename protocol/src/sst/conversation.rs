@@ -31,6 +31,7 @@ use self::deadlines::{Deadlines, Timer};
 use crate::sst::metadata::{Metadata, MetadataFile};
 use crate::sst::peers::AllowFrom;
 use crate::time::Instant;
+use crate::xbstream::StreamError;
 
 pub use failure::{CloseReason, Evidence, Failure, Refusal};
 
@@ -135,6 +136,14 @@ pub enum Judgement {
     Damaged,
     /// The sink did not take it.
     NotStored,
+}
+
+impl Judgement {
+    /// What an error of the stream's reader means. One that says no more than that the stream ended
+    /// is what a killed backup program leaves behind: the donor knows the cause, and is waited for.
+    pub const fn of_stream_error(error: &StreamError) -> Self {
+        if error.fault.is_early_end() { Self::Incomplete } else { Self::Damaged }
+    }
 }
 
 /// How a connection ended.

@@ -9,6 +9,7 @@ mod archive;
 mod galera_info;
 mod position;
 mod sst_info;
+mod tar;
 
 use core::fmt;
 
@@ -16,12 +17,16 @@ use bytes::Bytes;
 
 use crate::decode::{DecodeError, Problem};
 use crate::sst::sniff::{Container, base_name};
-use crate::xbstream::EntryPath;
+use crate::xbstream::Flavour as Tool;
+use crate::xbstream::{EntryPath, Expected, StreamError};
 
 pub use position::{ParsePositionError, Position};
 
 /// Longest conn 1 that is read, in bytes. Real ones have a few hundred.
 pub const METADATA_BYTES_MAX: usize = 1 << 20;
+
+/// Files in one metadata archive; real ones have three at most.
+const FILES_MAX: usize = 64;
 
 /// Names that MariaDB gives to the file that holds its position, `donor_galera_info` apart.
 const GALERA_INFO_NAMES: [&str; 2] = ["xtrabackup_galera_info", "mariadb_backup_galera_info"];
@@ -100,7 +105,16 @@ impl fmt::Debug for Secret {
 pub enum MetadataError {
     /// The archive itself is damaged, or cut short ([`MetadataError::is_truncated`]).
     #[error("read the metadata archive")]
-    Archive(#[from] DecodeError),
+    Archive(#[from] StreamError),
+    /// The same of a tar archive.
+    #[error("read the metadata archive")]
+    Tar(#[from] DecodeError),
+    /// The archive has chunks that only a backup has.
+    #[error("the metadata archive has chunks that only a backup has")]
+    UnexpectedChunk,
+    /// The archive has more files than any metadata.
+    #[error("the metadata archive has more than {FILES_MAX} files")]
+    TooManyFiles,
     /// The donor decided to send write-sets only; there is no backup in this transfer.
     #[error("donor chose an incremental transfer (IST), no backup was sent")]
     Bypass,
@@ -133,13 +147,23 @@ pub enum MetadataError {
 impl MetadataError {
     /// True if the archive ended early: the donor may dial again, later PXC scripts do.
     pub fn is_truncated(&self) -> bool {
-        matches!(self, Self::Archive(DecodeError { problem: Problem::Truncated, .. }))
+        match self {
+            Self::Archive(error) => error.fault.is_early_end(),
+            Self::Tar(error) => error.problem == Problem::Truncated,
+            Self::UnexpectedChunk
+            | Self::TooManyFiles
+            | Self::Bypass
+            | Self::NoKnownFile
+            | Self::Wrapped { .. }
+            | Self::NoPosition { .. }
+            | Self::Position { .. } => false,
+        }
     }
 }
 
 impl Metadata {
     /// Reads the whole of conn 1, at most [`METADATA_BYTES_MAX`] bytes.
-    pub fn decode(container: Container, input: &[u8]) -> Result<Self, MetadataError> {
+    pub fn decode(container: Container, input: Bytes) -> Result<Self, MetadataError> {
         let files = archive::decode(container, input)?;
         if files.iter().any(|file| base_name(file.name.as_bytes()) == b"xtrabackup_ist") {
             return Err(MetadataError::Bypass);
@@ -163,6 +187,24 @@ impl Metadata {
     }
 }
 
+impl Metadata {
+    /// What must be in the backup of a donor that sent this.
+    pub fn expected(&self) -> Expected {
+        let tool = match self.flavour {
+            Some(Flavour::MariaDb) => Some(Tool::MariaDb),
+            Some(Flavour::PerconaXtraDbCluster) => self.percona_tool(),
+            None => None,
+        };
+        Expected { flavour: tool, transition_key: self.transition_key.is_some() }
+    }
+
+    /// A donor that does not tell its version is older than 5.7.19, or a fork: its files will tell.
+    fn percona_tool(&self) -> Option<Tool> {
+        let version = self.server_version.as_deref()?;
+        Some(if version.starts_with("5.") { Tool::XtraBackup24 } else { Tool::XtraBackup })
+    }
+}
+
 /// The file of that name; one that is there only compressed or encrypted is an error.
 fn find<'a>(
     files: &'a [MetadataFile],
@@ -180,9 +222,9 @@ fn find<'a>(
 /// Reads an archive of the extra keyring connection (spec 05 §2.7).
 pub fn decode_keyring(
     container: Container,
-    input: &[u8],
+    input: Bytes,
 ) -> Result<Vec<MetadataFile>, MetadataError> {
-    Ok(archive::decode(container, input)?)
+    archive::decode(container, input)
 }
 
 #[cfg(test)]

@@ -247,12 +247,12 @@ impl Conversation {
         };
         let (container, content, bytes) = (*container, *content, bytes.split().freeze());
         match content {
-            Content::Metadata => self.on_metadata(now, id, container, &bytes),
-            Content::Keyring | Content::Backup => self.on_keyring(now, id, container, &bytes),
+            Content::Metadata => self.on_metadata(now, id, container, bytes),
+            Content::Keyring | Content::Backup => self.on_keyring(now, id, container, bytes),
         }
     }
 
-    fn on_metadata(&mut self, now: Instant, id: ConnectionId, container: Container, bytes: &[u8]) {
+    fn on_metadata(&mut self, now: Instant, id: ConnectionId, container: Container, bytes: Bytes) {
         if !matches!(self.state, State::AwaitingMetadata) {
             return self.close(id, CloseReason::SecondMetadata);
         }
@@ -284,7 +284,7 @@ impl Conversation {
         }
     }
 
-    fn on_keyring(&mut self, now: Instant, id: ConnectionId, container: Container, bytes: &[u8]) {
+    fn on_keyring(&mut self, now: Instant, id: ConnectionId, container: Container, bytes: Bytes) {
         match decode_keyring(container, bytes) {
             Ok(files) => {
                 self.outputs.push_back(Output::Keyring(files));

@@ -5,6 +5,7 @@ use super::{
     ConnectionId, Conversation, End, Evidence, Failure, GroupWitness, Judgement, Progress, State,
     Waiting,
 };
+use crate::sst::donor_code::DonorCode;
 use crate::time::Instant;
 
 impl Conversation {
@@ -56,7 +57,7 @@ impl Conversation {
     pub(super) fn on_donor_joined(&mut self, now: Instant, code: i64) {
         match self.state {
             State::Listening | State::Ended => {}
-            _ if code < 0 => {
+            _ if !DonorCode(code).is_success() => {
                 self.fail(Failure::DonorFailed { code, refusal: self.last_refusal });
             }
             State::AwaitingMetadata | State::AwaitingArchive => {
@@ -93,7 +94,7 @@ impl Conversation {
     fn conclude(&mut self, now: Instant) {
         let State::Concluding { bytes, fault } = &mut self.state else { return };
         if fault.is_none() && self.judgement == Some(Judgement::Incomplete) {
-            *fault = Some(Failure::Incomplete { bytes: *bytes });
+            *fault = Some(Failure::Incomplete);
         }
         let has_spoken = self.join_code.is_some() || self.config.group == GroupWitness::Unavailable;
         match (fault.clone(), has_spoken, self.judgement) {

@@ -166,7 +166,7 @@ pub enum Failure {
     /// The donor says that it failed.
     #[error("the donor reported that the transfer failed, code {code}{}", Hint(refusal))]
     DonorFailed {
-        /// Minus an errno.
+        /// Below zero; [`DonorCode`](crate::sst::donor_code::DonorCode) says what it means.
         code: i64,
         /// Who was turned away last.
         refusal: Option<Refusal>,
@@ -190,11 +190,8 @@ pub enum Failure {
         refusal: Option<Refusal>,
     },
     /// The stream ended, files or closing files are missing.
-    #[error("the backup is incomplete: its stream ended too early, after {bytes} bytes")]
-    Incomplete {
-        /// Bytes received until then.
-        bytes: u64,
-    },
+    #[error("the backup is incomplete: its stream ended too early")]
+    Incomplete,
     /// The stream is damaged.
     #[error("the backup stream is damaged")]
     Damaged,
