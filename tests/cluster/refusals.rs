@@ -79,6 +79,7 @@ fn a_busy_donor_is_waited_for_and_then_given_up() {
 
     holder.signal(Signal::TERM);
     let outcome = holder.finish(seconds(40));
+    cluster.node(1).set_fault(Fault::None);
     check_failure(&mut cluster, &repository, outcome, &[143], &["stop", "signal"]);
     cluster.assert_unharmed();
 }
