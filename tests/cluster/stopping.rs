@@ -11,8 +11,16 @@ use crate::{
 };
 
 /// Every phase that the backup reports, in order.
-const PHASES: [&str; 7] =
-    ["joining", "joined", "requesting", "receiving", "verifying", "committing", "leaving"];
+const PHASES: [&str; 8] = [
+    "joining",
+    "joined",
+    "requesting",
+    "waiting",
+    "receiving",
+    "verifying",
+    "committing",
+    "leaving",
+];
 
 #[test]
 #[ignore = "starts real servers"]
