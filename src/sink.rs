@@ -4,6 +4,10 @@
 //! closed, every checksum was right and the group said that the transfer succeeded; everything else
 //! ends in `abort`, after which nothing that looks like a backup may be visible. `Drop` does no IO.
 
+pub mod datadir;
+pub mod discard;
+pub mod raw;
+
 use std::future::Future;
 
 use bytes::Bytes;
@@ -18,6 +22,8 @@ pub struct Needs {
     pub one_file_at_a_time: bool,
     /// A file's size must be known before its first byte.
     pub size_first: bool,
+    /// It wants the stream as the donor sent it, by [`Sink::stream`], and no files.
+    pub stream_as_sent: bool,
 }
 
 /// A file that appeared in the stream.
@@ -65,6 +71,12 @@ pub trait Sink: Send {
     /// Removes a finished file; a missing one is not an error (spec 06 §1.9).
     fn remove(&mut self, path: &EntryPath) -> impl Future<Output = Result<(), SinkError>> + Send;
 
+    /// Takes the next part of the stream, found good but not taken apart; only if `needs` asks for it.
+    fn stream(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), SinkError>> + Send {
+        drop(bytes);
+        async { Ok(()) }
+    }
+
     /// Makes the backup visible, last and atomically.
     fn commit(self, manifest: Manifest) -> impl Future<Output = Result<Receipt, SinkError>> + Send;
 
@@ -75,6 +87,9 @@ pub trait Sink: Send {
 /// One file of a [`Sink`].
 pub trait SinkFile: Send {
     /// Appends. Waits while the backend is slow: that is how a slow sink slows the donor.
+    ///
+    /// Data is a slice of a read buffer of 1 MiB, which lives as long as the slice does: a file that
+    /// keeps small pieces copies them.
     fn write(&mut self, piece: Piece) -> impl Future<Output = Result<(), SinkError>> + Send;
 
     /// Ends the file; its bytes are complete.
@@ -117,4 +132,13 @@ pub enum SinkError {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// Runs file system calls beside the runtime.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        // A panic goes on here; nothing else ends a task that somebody waits for.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }

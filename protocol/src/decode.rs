@@ -48,6 +48,13 @@ pub(crate) struct Failure<'a> {
     problem: Problem,
 }
 
+impl Failure<'_> {
+    /// The field that could not be read, and why.
+    pub(crate) fn cause(&self) -> (&'static str, Problem) {
+        (self.field, self.problem)
+    }
+}
+
 pub(crate) type Parsed<'a, T> = IResult<&'a [u8], T, Failure<'a>>;
 
 impl<'a> ParseError<&'a [u8]> for Failure<'a> {

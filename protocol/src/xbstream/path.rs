@@ -1,5 +1,6 @@
 //! Names of files in a stream: parsed once, safe from then on (spec 06 §1.14).
 
+use core::borrow::Borrow;
 use core::fmt;
 
 /// Longest name in bytes that a stream can carry and be read back.
@@ -80,9 +81,21 @@ impl EntryPath {
         self.0.split(|&byte| byte == b'/')
     }
 
+    /// The directories above the file, nearest first; none for a file at the top.
+    pub fn ancestors(&self) -> impl Iterator<Item = &[u8]> {
+        let slashes = self.0.iter().enumerate().rev().filter(|&(_, &byte)| byte == b'/');
+        slashes.map(|(at, _)| &self.0[..at])
+    }
+
     /// The last component.
     pub fn file_name(&self) -> &[u8] {
         self.components().last().unwrap_or_default()
+    }
+}
+
+impl Borrow<[u8]> for EntryPath {
+    fn borrow(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -115,6 +128,12 @@ mod tests {
         let path = EntryPath::parse(b"./a//./b").expect("valid path");
         assert_eq!(path.as_bytes(), b"a/b");
         assert_eq!(path.file_name(), b"b");
+    }
+
+    #[test]
+    fn ancestors_are_the_directories_above() {
+        let path = EntryPath::parse(b"a/b/c").expect("valid path");
+        assert_eq!(path.ancestors().collect::<Vec<_>>(), [b"a/b".as_slice(), b"a"]);
     }
 
     #[test]

@@ -1,0 +1,5 @@
+//! Scenarios with several members, and parts that the tests of the submodules share.
+
+mod mesh;
+pub(super) mod network;
+pub(super) mod single;

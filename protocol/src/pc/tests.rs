@@ -1,0 +1,4 @@
+mod machine;
+mod sending;
+mod simulation;
+mod traces;

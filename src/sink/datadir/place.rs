@@ -1,0 +1,192 @@
+//! Where a data directory is built, and how it appears whole.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+
+use super::grastate::Grastate;
+use super::tree::Tree;
+use super::{DIRECTORY_MODE, create_error};
+use crate::sink::SinkError;
+
+/// What a fresh file system may have at its top.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// A claimed target.
+#[derive(Debug)]
+pub(super) struct Place {
+    target: PathBuf,
+    building: PathBuf,
+    kind: Kind,
+    /// The building directory; its lock lasts as long as the process.
+    directory: OwnedFd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Beside the target, to be renamed to it.
+    Beside,
+    /// Inside a target that cannot be renamed to, being a mount point.
+    Inside,
+}
+
+impl Place {
+    /// Makes the building directory; what a dead process left there goes away.
+    pub(super) fn claim(target: &Path) -> Result<Self, SinkError> {
+        let failed = |source| create_error(target, source);
+        let kind = Kind::of(target)?;
+        let building = kind.building(target).map_err(failed)?;
+        if fs::symlink_metadata(&building).is_ok() {
+            let stale = lock(&building).map_err(failed)?;
+            fs::remove_dir_all(&building).map_err(failed)?;
+            drop(stale);
+        }
+        fs::DirBuilder::new().mode(DIRECTORY_MODE).create(&building).map_err(failed)?;
+        let directory = lock(&building).map_err(failed)?;
+        rustix::fs::fchmod(&directory, Mode::from_raw_mode(DIRECTORY_MODE))
+            .map_err(|errno| failed(errno.into()))?;
+        Ok(Self { target: target.to_path_buf(), building, kind, directory })
+    }
+
+    pub(super) fn target(&self) -> &Path {
+        &self.target
+    }
+
+    pub(super) fn building(&self) -> &Path {
+        &self.building
+    }
+
+    pub(super) fn tree(&self) -> io::Result<Tree> {
+        Ok(Tree::new(self.directory.try_clone()?))
+    }
+
+    /// Makes what was built visible as the target, or nothing at all.
+    pub(super) fn publish(&self) -> io::Result<()> {
+        match self.kind {
+            Kind::Beside => self.rename(),
+            Kind::Inside => self.move_up(),
+        }
+    }
+
+    /// Removes what was built.
+    pub(super) fn discard(&self) {
+        match fs::remove_dir_all(&self.building) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let directory = self.building.display();
+                tracing::warn!(%directory, %error, "remove unfinished data directory");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Replaces an empty directory, and fails on any other.
+    fn rename(&self) -> io::Result<()> {
+        fs::rename(&self.building, &self.target)?;
+        let synced = parent(&self.target).and_then(sync_directory);
+        if synced.is_err() {
+            // What may not survive a power cut must not be taken for a backup.
+            fs::rename(&self.target, &self.building)?;
+        }
+        synced
+    }
+
+    /// Moves everything up one level, `grastate.dat` last; or back, if that fails half-way.
+    fn move_up(&self) -> io::Result<()> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.building)? {
+            names.push(entry?.file_name());
+        }
+        names.sort_by_key(|name| name == Grastate::NAME);
+        for (done, name) in names.iter().enumerate() {
+            if let Err(error) = move_new(&self.building.join(name), &self.target.join(name)) {
+                for name in &names[..done] {
+                    fs::rename(self.target.join(name), self.building.join(name))?;
+                }
+                return Err(error);
+            }
+        }
+        sync_directory(&self.target)?;
+        fs::remove_dir(&self.building)
+    }
+}
+
+/// Moves, unless something came to be at the new name meanwhile.
+fn move_new(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(to) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(from, to),
+    }
+}
+
+impl Kind {
+    /// How to build for a target; refuses one that is in use.
+    fn of(target: &Path) -> Result<Self, SinkError> {
+        let metadata = match fs::symlink_metadata(target) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Beside),
+            Err(error) => return Err(create_error(target, error)),
+        };
+        let occupied = || SinkError::Occupied { target: target.display().to_string() };
+        if !metadata.is_dir() {
+            return Err(occupied());
+        }
+        let is_mount = is_mount_point(target, &metadata).map_err(|e| create_error(target, e))?;
+        let kind = if is_mount { Self::Inside } else { Self::Beside };
+        let ours = kind.building(target).map_err(|error| create_error(target, error))?;
+        for entry in fs::read_dir(target).map_err(|error| create_error(target, error))? {
+            let entry = entry.map_err(|error| create_error(target, error))?;
+            let is_nothing = is_mount && entry.file_name() == LOST_AND_FOUND;
+            if !is_nothing && entry.path() != ours {
+                return Err(occupied());
+            }
+        }
+        Ok(kind)
+    }
+
+    fn building(self, target: &Path) -> io::Result<PathBuf> {
+        match self {
+            Self::Inside => Ok(target.join(".partial")),
+            Self::Beside => {
+                let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+                let mut name = name.to_os_string();
+                name.push(".partial");
+                Ok(target.with_file_name(name))
+            }
+        }
+    }
+}
+
+/// A mount point differs from its parent in device; a bind mount of the same device does not, and is
+/// found by the kernel's own list.
+fn is_mount_point(target: &Path, metadata: &fs::Metadata) -> io::Result<bool> {
+    if fs::metadata(parent(target)?)?.dev() != metadata.dev() {
+        return Ok(true);
+    }
+    let target = fs::canonicalize(target)?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    Ok(mounts.lines().any(|line| line.split(' ').nth(4).map(Path::new) == Some(&target)))
+}
+
+fn parent(target: &Path) -> io::Result<&Path> {
+    match target.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Ok(Path::new(".")),
+        Some(parent) => Ok(parent),
+        None => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+/// Opens a directory and claims it against other processes.
+fn lock(directory: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let handle = rustix::fs::open(directory, flags, Mode::empty())?;
+    rustix::fs::flock(&handle, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(handle)
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    fs::File::open(directory)?.sync_all()
+}

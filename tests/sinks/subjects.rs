@@ -1,0 +1,133 @@
+//! The sinks under test, and how to see from outside what they made.
+
+use std::fs;
+use std::path::Path;
+
+use galera_sst::pipeline::manifest::Manifest;
+use galera_sst::sink::datadir::{Datadir, DatadirOptions, Grastate, MANIFEST_NAME};
+use galera_sst::sink::discard::Discard;
+use galera_sst::sink::raw::{Raw, RawTarget};
+use galera_sst::sink::{Sink, SinkError};
+use tempfile::TempDir;
+
+use crate::model::{Files, files_of_stream};
+
+/// A kind of sink, and one place that it writes to.
+pub(crate) trait Subject {
+    type Sink: Sink;
+
+    fn new() -> Self;
+
+    async fn sink(&self) -> Result<Self::Sink, SinkError>;
+
+    /// The backup that a stranger would find there.
+    fn visible(&self) -> Option<Files>;
+
+    /// Whether there is anything at all, finished or not.
+    fn is_untouched(&self) -> bool;
+
+    /// Whether it keeps what it is given.
+    fn keeps(&self) -> bool {
+        true
+    }
+}
+
+/// A manifest; what is in it does not matter here.
+pub(crate) fn manifest() -> Manifest {
+    Manifest { format_version: 1 }
+}
+
+pub(crate) struct DatadirSubject(TempDir);
+
+impl Subject for DatadirSubject {
+    type Sink = Datadir;
+
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("temporary directory"))
+    }
+
+    async fn sink(&self) -> Result<Datadir, SinkError> {
+        let target = self.0.path().join("data");
+        let state_uuid = Some("3ae18adc-c6ca-11f0-8a1d-6a6f4d8c1b5e".parse().expect("uuid"));
+        Datadir::create(DatadirOptions { target, state_uuid, sync: true }).await
+    }
+
+    fn visible(&self) -> Option<Files> {
+        let target = self.0.path().join("data");
+        let mut files = Files::new();
+        target.exists().then(|| gather(&target, "", &mut files))?;
+        // Its own two files belong to every directory that it makes.
+        files.remove(MANIFEST_NAME).expect("manifest");
+        files.remove(Grastate::NAME).expect("grastate.dat");
+        Some(files)
+    }
+
+    fn is_untouched(&self) -> bool {
+        is_empty(self.0.path())
+    }
+}
+
+pub(crate) fn gather(directory: &Path, prefix: &str, files: &mut Files) {
+    for entry in fs::read_dir(directory).expect("directory") {
+        let entry = entry.expect("entry");
+        let name = format!("{prefix}{}", entry.file_name().to_str().expect("name"));
+        if entry.file_type().expect("type").is_dir() {
+            gather(&entry.path(), &format!("{name}/"), files);
+        } else {
+            files.insert(name, fs::read(entry.path()).expect("file"));
+        }
+    }
+}
+
+pub(crate) struct RawSubject(TempDir);
+
+impl Subject for RawSubject {
+    type Sink = Raw;
+
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("temporary directory"))
+    }
+
+    async fn sink(&self) -> Result<Raw, SinkError> {
+        Raw::create(RawTarget::File(self.0.path().join("backup.xb")), true).await
+    }
+
+    fn visible(&self) -> Option<Files> {
+        let stream = fs::read(self.0.path().join("backup.xb")).ok()?;
+        Some(files_of_stream(&stream).expect("a whole stream"))
+    }
+
+    fn is_untouched(&self) -> bool {
+        is_empty(self.0.path())
+    }
+}
+
+fn is_empty(directory: &Path) -> bool {
+    fs::read_dir(directory).expect("directory").next().is_none()
+}
+
+pub(crate) struct DiscardSubject;
+
+impl Subject for DiscardSubject {
+    type Sink = Discard;
+
+    fn new() -> Self {
+        Self
+    }
+
+    async fn sink(&self) -> Result<Discard, SinkError> {
+        Ok(Discard)
+    }
+
+    fn visible(&self) -> Option<Files> {
+        None
+    }
+
+    fn is_untouched(&self) -> bool {
+        true
+    }
+
+    fn keeps(&self) -> bool {
+        false
+    }
+}
