@@ -93,9 +93,8 @@ fn parse() -> Result<Cli, ExitCode> {
     let command = layers::with_environment(Cli::command().after_long_help(ExitCode::table()));
     let command = layers::with_file(command, &arguments)
         .map_err(|error| talk::fail(&error, ExitCode::Configuration))?;
-    let matches = command.try_get_matches_from(arguments).and_then(|matches| {
-        Cli::from_arg_matches(&matches)
-    });
+    let matches =
+        command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
     matches.map_err(|error| {
         let is_answer = !error.use_stderr();
         let _ = error.print();

@@ -247,7 +247,12 @@ impl Member {
     pub fn next_deadline(&self) -> Option<Instant> {
         let Layers { gmcast, evs, gcs, .. } = &self.layers;
         let deadlines = [gmcast.next_deadline(), evs.next_deadline(), gcs.next_deadline()];
-        deadlines.into_iter().flatten().chain(self.connect_deadline).chain(self.opening_deadline()).min()
+        deadlines
+            .into_iter()
+            .flatten()
+            .chain(self.connect_deadline)
+            .chain(self.opening_deadline())
+            .min()
     }
 
     fn start(&mut self, now: Instant) {

@@ -226,7 +226,9 @@ fn answer_restored(restored: &Restored, manifest: &Manifest, output: Output) {
             .to_string(),
         ),
         Output::Text => talk::answer(&match &restored.position {
-            Some(position) => format!("restored {} into {directory}, at {position}", manifest.backup_id),
+            Some(position) => {
+                format!("restored {} into {directory}, at {position}", manifest.backup_id)
+            }
             None => format!(
                 "restored {} into {directory}, not prepared: no server can start from it yet",
                 manifest.backup_id

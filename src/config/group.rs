@@ -91,10 +91,8 @@ impl Group {
         }
         let mut core = core::Config { connect_limit: Some(WAIT_PRIM), ..Default::default() };
         core.gmcast.group = self.group_name()?;
-        core.gcs.name = Name::new(&self.node_name).map_err(|source| GroupError::NodeName {
-            name: self.node_name.clone(),
-            source,
-        })?;
+        core.gcs.name = Name::new(&self.node_name)
+            .map_err(|source| GroupError::NodeName { name: self.node_name.clone(), source })?;
         core.pc.weight = self.weight;
         take_gmcast(&mut options, &mut core)?;
         take_evs(&mut options, &mut core.evs)?;
@@ -216,7 +214,8 @@ mod tests {
 
     #[test]
     fn garbds_full_grammar_is_understood() {
-        let address = "gcomm://pxc-0:4568,pxc-1?gmcast.listen_addr=tcp://127.0.0.1:5567&pc.weight=2";
+        let address =
+            "gcomm://pxc-0:4568,pxc-1?gmcast.listen_addr=tcp://127.0.0.1:5567&pc.weight=2";
         let config = group(address, "evs.suspect_timeout=PT7S;gmcast.segment=3").expect("valid");
         let core = config.core;
         let hosts: Vec<_> = core.gmcast.initial.iter().map(ToString::to_string).collect();

@@ -135,9 +135,10 @@ impl Driver {
 
     /// The core's deadline, the leave's, or the next heartbeat: whichever is first.
     fn wake_up(&self) -> Instant {
-        let core = self.core.next_deadline().map(|deadline| {
-            self.origin + Duration::from_micros(deadline.as_micros())
-        });
+        let core = self
+            .core
+            .next_deadline()
+            .map(|deadline| self.origin + Duration::from_micros(deadline.as_micros()));
         [core, self.leave_deadline]
             .into_iter()
             .flatten()
@@ -317,8 +318,7 @@ impl Driver {
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    socket::listen(address, Options::LINK)
-        .map_err(|source| StartError::Listen { address, source })
+    socket::listen(address, Options::LINK).map_err(|source| StartError::Listen { address, source })
 }
 
 /// A fresh UUID, and a seed that no other process has.

@@ -171,8 +171,7 @@ impl Evs {
             return;
         }
         let must_cover = self.config.must_cover_installs();
-        let readers =
-            Readers { me: self.me, view: &self.view, nodes: &self.nodes, must_cover };
+        let readers = Readers { me: self.me, view: &self.view, nodes: &self.nodes, must_cover };
         if let Err(violation) = readers.check(message) {
             return self.fail(Failure::HarmfulMessage(violation));
         }

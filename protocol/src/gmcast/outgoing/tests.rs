@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
@@ -150,12 +151,12 @@ fn user_messages_have_a_check_of_their_own() {
     let payload = bytes::Bytes::from_static(b"evs");
     let body = Body::User { relay: Relay::No, payload };
     assert!(states_for(&body).is_empty());
-    assert_eq!(check_payload(b"evs", |_| true), Ok(()));
-    assert_eq!(check_payload(b"evs", |_| false), Err(Forbidden::Payload));
-    assert_eq!(check_payload(b"", |_| true), Err(Forbidden::Payload));
-    let long = vec![0; PAYLOAD_BYTES_MAX + 1];
+    assert_eq!(check_payload(&Bytes::from_static(b"evs"), |_| true), Ok(()));
+    assert_eq!(check_payload(&Bytes::from_static(b"evs"), |_| false), Err(Forbidden::Payload));
+    assert_eq!(check_payload(&Bytes::new(), |_| true), Err(Forbidden::Payload));
+    let long = Bytes::from(vec![0; PAYLOAD_BYTES_MAX + 1]);
     assert_eq!(check_payload(&long, |_| true), Err(Forbidden::Payload));
-    assert_eq!(check_payload(&long[1..], |_| true), Ok(()));
+    assert_eq!(check_payload(&long.slice(1..), |_| true), Ok(()));
 }
 
 proptest! {

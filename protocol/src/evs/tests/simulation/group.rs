@@ -333,7 +333,8 @@ impl Group {
 
     /// Like gmcast: to the target if it has a link, otherwise to everybody.
     fn transmit(&mut self, from: NodeId, target: Option<NodeId>, payload: &Bytes) {
-        let linked = |to: &NodeId| self.network.reaches(from, *to) && self.network.reaches(*to, from);
+        let linked =
+            |to: &NodeId| self.network.reaches(from, *to) && self.network.reaches(*to, from);
         let target = target.filter(|to| self.members.contains_key(to) && linked(to));
         let readers = target.map_or_else(|| self.ids(), |to| vec![to]);
         for to in readers.into_iter().filter(|to| *to != from) {
