@@ -10,8 +10,11 @@
 //! read, verified and restored in parallel with bounded memory. A prefix without a manifest is
 //! nothing: an unfinished or failed backup, for `prune` to sweep.
 
+mod cat;
 mod compress;
 mod error;
+#[cfg(test)]
+mod faulty;
 mod index;
 mod lanes;
 mod pack;

@@ -284,10 +284,9 @@ fn sync(directory: &Path) -> io::Result<()> {
 /// Bind mounts of one file system are told by the kernel; old kernels tell only other devices.
 fn is_mount_point(directory: &Path) -> bool {
     let told = rustix::fs::statx(CWD, directory, AtFlags::empty(), StatxFlags::BASIC_STATS);
-    if let Ok(told) = told
-        && told.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT)
-    {
-        return told.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+    let is_told = |mask: StatxAttributes| mask.contains(StatxAttributes::MOUNT_ROOT);
+    if let Some(told) = told.ok().filter(|told| is_told(told.stx_attributes_mask)) {
+        return is_told(told.stx_attributes);
     }
     let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
     let parent = directory.parent().unwrap_or(directory);
