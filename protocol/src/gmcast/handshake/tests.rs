@@ -439,18 +439,18 @@ fn a_flood_of_callers_pushes_out_the_oldest() {
 #[test]
 fn links_beyond_the_limit_are_closed() {
     let mut single = Single::new();
-    let mut last = Vec::new();
-    for number in 0..=LINKS_MAX as u64 {
-        let link = LinkId::Accepted(number as u32);
-        let octets = [11, 0, (number >> 8) as u8, number as u8];
-        let remote = SocketAddr::from((octets, 50_000));
-        let outputs = single.input(Input::Accepted { link, local: address(ME), remote });
-        let Some(Body::Handshake { handshake }) = sent(&outputs[0]) else {
-            panic!("HANDSHAKE first");
-        };
-        last = single.receive_from(link, uuid(number), response(handshake, 2));
+    for number in 0..LINKS_MAX as u32 {
+        let node = uuid(u64::from(number));
+        let handshake = HandshakeId(node);
+        let mut link = Link::accepted(single.now, address(ME), caller(2));
+        link.transition(single.now, State::HandshakeSent(handshake));
+        let peer = Peer { node, segment: Segment(0), handshake };
+        link.transition(single.now, State::Established(peer));
+        single.gmcast.links.insert(LinkId::Accepted(1000 + number), link);
     }
-    assert_eq!(closed(&last), Some(Reason::Crowded));
+    let (link, handshake) = single.accept(3);
+    let outputs = single.receive_from(link, node(3), response(handshake, 3));
+    assert_eq!(closed(&outputs), Some(Reason::Crowded));
     assert_eq!(single.gmcast.links().count(), LINKS_MAX);
 }
 
