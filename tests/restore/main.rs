@@ -155,7 +155,7 @@ fn manifest(id: &BackupId, state: StateSeen) -> Manifest {
         },
         totals: Totals::default(),
         witnesses: Witnesses {
-            stream: Witness { holds: true, seen: StreamSeen { chunks: 1, files: 1, bytes: 1 } },
+            stream: Witness { holds: true, seen: StreamSeen { files: 1, bytes: 1 } },
             closing_files: Witness { holds: true, seen: ClosingFilesSeen::default() },
             transport: Witness {
                 holds: true,

@@ -148,7 +148,7 @@ fn our_own_message_coming_back_is_neither_delivered_nor_passed_on() {
 #[test]
 fn what_is_no_message_of_evs_is_delivered_but_never_sent_or_passed_on() {
     let mut single =
-        Single::with(Config { payload_check: |bytes| bytes == b"x", ..config(ME, &[]) });
+        Single::with(Config { payload_check: |bytes| bytes.as_ref() == b"x", ..config(ME, &[]) });
     accept(&mut single, 2, 0);
     accept(&mut single, 3, 0);
     let outputs = receive(&mut single, 2, &message(node(2), 0, Relay::Everywhere));
