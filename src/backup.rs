@@ -28,8 +28,8 @@ use crate::sink::{Receipt, Sink, SinkError};
 use crate::sst;
 
 pub use error::Error;
-pub use report::{Phase, Reporter};
-pub use request::{Advertise, ParseAdvertiseError};
+pub use report::{Phase, Reporter, Talk};
+pub use request::{Advertise, ParseAdvertiseError, default_node_name};
 
 /// Everything about one backup but its sink.
 #[derive(Clone, Debug)]
@@ -77,21 +77,18 @@ where
     F: AsyncFnMut() -> Result<S, SinkError>,
 {
     let started = Timestamp::now();
-    let attempts = attempts(config, started, &mut open, reporter, stop);
-    match config.overall_limit {
-        None => attempts.await,
-        Some(limit) => {
-            // The attempt is told to stop and not dropped: it has to leave the group.
-            let expired = stop.child_token();
-            let attempts = self::attempts(config, started, &mut open, reporter, &expired);
-            tokio::pin!(attempts);
-            tokio::select! {
-                result = &mut attempts => result,
-                () = tokio::time::sleep(limit) => {
-                    expired.cancel();
-                    attempts.await.map_err(|error| error.after_overall_limit(limit))
-                }
-            }
+    let Some(limit) = config.overall_limit else {
+        return attempts(config, started, &mut open, reporter, stop).await;
+    };
+    // The attempt is told to stop and not dropped: it has to leave the group.
+    let expired = stop.child_token();
+    let attempts = attempts(config, started, &mut open, reporter, &expired);
+    tokio::pin!(attempts);
+    tokio::select! {
+        result = &mut attempts => result,
+        () = tokio::time::sleep(limit) => {
+            expired.cancel();
+            attempts.await.map_err(|error| error.after_overall_limit(limit))
         }
     }
 }

@@ -58,8 +58,6 @@ enum Command {
     Show(restore::SelectArgs),
     /// Check every hash of a stored backup without restoring it
     Verify(restore::SelectArgs),
-    /// Write one file of a backup to standard output
-    Cat(restore::CatArgs),
 }
 
 /// Runs the command that the process's arguments name.
@@ -84,9 +82,8 @@ async fn run(cli: Cli) -> ExitCode {
         Command::Backup(args) => backup::run(*args, output).await,
         Command::Restore(args) => restore::run(args, output).await,
         Command::List(args) => restore::list(args, output).await,
-        Command::Show(args) => restore::show(args, output).await,
+        Command::Show(args) => restore::show_manifest(args).await,
         Command::Verify(args) => restore::verify(args, output).await,
-        Command::Cat(args) => restore::cat(args).await,
     }
 }
 
@@ -96,9 +93,8 @@ fn parse() -> Result<Cli, ExitCode> {
     let command = layers::with_environment(Cli::command().after_long_help(ExitCode::table()));
     let command = layers::with_file(command, &arguments)
         .map_err(|error| talk::fail(&error, ExitCode::Configuration))?;
-    let matches = command.try_get_matches_from(arguments).and_then(|matches| {
-        Cli::from_arg_matches(&matches)
-    });
+    let matches =
+        command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
     matches.map_err(|error| {
         let is_answer = !error.use_stderr();
         let _ = error.print();

@@ -6,5 +6,5 @@ mod options;
 mod target;
 
 pub use group::{Group, GroupError};
-pub use target::{ParseTargetError, Target};
 pub use options::{OptionError, Options};
+pub use target::{ParseTargetError, Target};

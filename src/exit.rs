@@ -60,6 +60,11 @@ impl ExitCode {
         self as u8
     }
 
+    /// The code with this number; 100 for one that is not in the table.
+    pub fn from_number(number: u8) -> Self {
+        Self::ALL.into_iter().find(|code| code.number() == number).unwrap_or(Self::Other)
+    }
+
     /// What it means, for people.
     pub const fn meaning(self) -> &'static str {
         match self {

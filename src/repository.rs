@@ -10,8 +10,11 @@
 //! read, verified and restored in parallel with bounded memory. A prefix without a manifest is
 //! nothing: an unfinished or failed backup, for `prune` to sweep.
 
+mod cat;
 mod compress;
 mod error;
+#[cfg(test)]
+mod faulty;
 mod index;
 mod lanes;
 mod pack;
@@ -26,6 +29,8 @@ mod writer;
 
 pub use error::{Fault, RepositoryError};
 pub use index::{FileRecord, Index};
+pub(crate) use plan::{Plan, PlannedFile};
+pub(crate) use pump::Target;
 pub use pump::{ReadConfig, ReadProgress};
 pub use reader::{Backup, Listed, Repository};
 pub use upload::UploadConfig;

@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn the_length_is_covered_in_front_of_the_body() {
-        let covered = b"\x09\0\0\0123456789";
+        let covered = b"\x09\x00\x00\x00123456789";
         assert_eq!(Checksum::Crc32.of(b"123456789"), crc32fast::hash(covered));
         assert_eq!(Checksum::Crc32c.of(b"123456789"), crc32c::crc32c(covered));
         assert_eq!(Checksum::None.of(b"123456789"), 0);

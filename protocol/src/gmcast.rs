@@ -28,6 +28,7 @@ use tracing::{debug, error, info};
 pub mod address;
 mod book;
 pub mod config;
+mod ending;
 mod event;
 mod handshake;
 mod link;
@@ -43,8 +44,7 @@ mod topology;
 
 use self::address::HostPort;
 use self::book::AddressBook;
-use self::config::{REDIAL_DELAY, REFUSED_REDIAL_DELAY};
-use self::link::{Link, Links, State};
+use self::link::{Links, State};
 use self::message::{Body, Message};
 use self::outgoing::Receiver;
 use self::random::{HandshakeIds, Random};
@@ -235,27 +235,11 @@ impl Gmcast {
         }
     }
 
-    /// A caller may still come through the door that is being closed.
-    fn handle_closed(&mut self, input: &Input) {
-        if let Input::Accepted { link, .. } = input {
-            self.outputs.push_back(Output::CloseLink { link: *link });
-        }
-    }
-
     fn start(&mut self, now: Instant) {
         if self.next_check.is_none() {
             info!(me = %self.me, group = %self.config.group, "gmcast starts");
             self.next_check = Some(now);
         }
-    }
-
-    fn close(&mut self, now: Instant) {
-        for id in self.links.numbers(|_| true) {
-            self.fail_link(now, id, Reason::Closing);
-        }
-        self.is_closed = true;
-        self.is_topology_stale = false;
-        self.next_check = None;
     }
 
     fn on_frame(&mut self, now: Instant, id: LinkId, body: &Bytes) {
@@ -286,62 +270,6 @@ impl Gmcast {
                 self.on_user(now, id, UserMessage { source, segment, relay, payload });
             }
         }
-    }
-
-    fn on_closed(&mut self, now: Instant, id: LinkId, end: LinkEnd) {
-        let is_time_wait = end == LinkEnd::EndOfStream && self.is_dropped_after_ok(id);
-        let reason = if is_time_wait { Reason::TimeWait } else { Reason::Ended(end) };
-        self.fail_link(now, id, reason);
-    }
-
-    /// OK, then the end, and no word in between. With another link to the same node the peer has only
-    /// chosen that one.
-    fn is_dropped_after_ok(&self, id: LinkId) -> bool {
-        let Some(link) = self.links.link(id) else {
-            return false;
-        };
-        let was_greeted = link.received_topology.is_some();
-        let is_other = |peer: NodeId| {
-            self.links.established().any(|(other, _, p)| other != id && p.node == peer)
-        };
-        matches!(id, LinkId::Dialled(_))
-            && link.established().is_some_and(|peer| !was_greeted && !is_other(peer.node))
-    }
-
-    /// Ends a link in whatever state, for whatever reason.
-    fn fail_link(&mut self, now: Instant, id: LinkId, reason: Reason) {
-        let Some(link) = self.links.remove(id) else {
-            return;
-        };
-        self.is_topology_stale = true;
-        self.is_wake_stale = true;
-        self.counters.note(&reason);
-        if !matches!(reason, Reason::Ended(_) | Reason::TimeWait) {
-            self.outputs.push_back(Output::CloseLink { link: id });
-        }
-        self.note_failure(now, &link, &reason);
-        self.event(Event::LinkClosed(LinkClosed {
-            link: id,
-            remote: link.remote,
-            node: link.peer().map(|peer| peer.node).or(link.claims),
-            phase: link.kind().phase(),
-            reason,
-            failures: link.key.map_or(0, |key| self.book.failures(key)),
-        }));
-    }
-
-    /// The end of a link is a failure of its address only if no other link leads there.
-    fn note_failure(&mut self, now: Instant, link: &Link, reason: &Reason) {
-        let is_linked = link.peer().is_some_and(|peer| self.links.to_node(peer.node).is_some());
-        let Some(key) = link.key.filter(|key| !is_linked && !self.links.has_address(*key)) else {
-            return;
-        };
-        let is_hopeless = matches!(
-            reason,
-            Reason::RefusedByPeer(Refusal::InvalidGroup | Refusal::InvalidNodeAddress)
-        );
-        let delay = if is_hopeless { REFUSED_REDIAL_DELAY } else { REDIAL_DELAY };
-        self.book.failed(now, key, delay, self.config.redials_max);
     }
 
     fn transition(&mut self, now: Instant, id: LinkId, next: State) {

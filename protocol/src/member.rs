@@ -38,7 +38,7 @@ use crate::gmcast::{self, Gmcast, LinkId};
 use crate::id::NodeId;
 use crate::message::Order;
 use crate::pc::{self, Pc, SavedView};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 pub use config::{Config, Identity};
 pub use event::{EndReason, Event};
@@ -129,7 +129,29 @@ pub struct Member {
     actions: VecDeque<Action>,
     phase: Phase,
     connect_deadline: Option<Instant>,
+    opening: Opening,
+    /// The moment of the last input.
+    now: Instant,
 }
+
+/// The first JOIN is wasted on a mesh that is not there yet: EVS is opened when every known address
+/// is linked, but not before the first peer has had [`SETTLE_DELAY`] to name the others, and
+/// [`OPEN_DELAY`] after the first link at the latest (spec 02 §7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// No link yet.
+    NoLink,
+    /// There has been a link since this moment.
+    Linked(Instant),
+    /// EVS is open.
+    Open,
+}
+
+/// How long the first peer may take to tell its other links; its list follows the handshake at once.
+const SETTLE_DELAY: Duration = Duration::from_millis(50);
+
+/// How long the first link may wait for the rest of the mesh.
+const OPEN_DELAY: Duration = Duration::from_millis(500);
 
 /// The protocol stack of one life.
 #[derive(Debug)]
@@ -147,9 +169,13 @@ impl Layers {
             Identity::Fresh(me) => (*me, None),
             Identity::Saved(view) => (view.me, Some(view.clone())),
         };
+        let gmcast = gmcast::Config {
+            payload_check: |payload| evs::message::Message::decode(payload).is_ok(),
+            ..config.gmcast.clone()
+        };
         Self {
             me,
-            gmcast: Gmcast::new(config.gmcast.clone(), me, seed),
+            gmcast: Gmcast::new(gmcast, me, seed),
             evs: Evs::new(config.evs.clone(), me, saved.as_ref().map(|saved| saved.view)),
             pc: Pc::new(config.pc, me, saved),
             gcs: Gcs::new(config.gcs.clone(), me, seed),
@@ -182,7 +208,18 @@ impl Member {
         };
         let layers = Layers::new(&config, &identity, seed);
         let (links, phase) = (BTreeSet::new(), Phase::Running);
-        Self { config, seed, layers, links, actions, phase, connect_deadline: None }
+        let opening = Opening::NoLink;
+        Self {
+            config,
+            seed,
+            layers,
+            links,
+            actions,
+            phase,
+            connect_deadline: None,
+            opening,
+            now: Instant::ZERO,
+        }
     }
 
     /// Takes one input. Never fails, never waits; drain [`Member::poll_action`] afterwards.
@@ -190,6 +227,7 @@ impl Member {
         if self.phase == Phase::Ended {
             return;
         }
+        self.now = now;
         match input {
             Input::Start => self.start(now),
             Input::Link(input) => self.on_link(now, input),
@@ -197,6 +235,7 @@ impl Member {
             Input::Timeout => self.on_timeout(now),
         }
         self.settle(now);
+        self.open_if_meshed(now);
     }
 
     /// The next thing to be done, until `None`.
@@ -208,7 +247,12 @@ impl Member {
     pub fn next_deadline(&self) -> Option<Instant> {
         let Layers { gmcast, evs, gcs, .. } = &self.layers;
         let deadlines = [gmcast.next_deadline(), evs.next_deadline(), gcs.next_deadline()];
-        deadlines.into_iter().flatten().chain(self.connect_deadline).min()
+        deadlines
+            .into_iter()
+            .flatten()
+            .chain(self.connect_deadline)
+            .chain(self.opening_deadline())
+            .min()
     }
 
     fn start(&mut self, now: Instant) {
@@ -217,9 +261,48 @@ impl Member {
     }
 
     fn start_layers(&mut self, now: Instant) {
+        self.opening = Opening::NoLink;
         self.layers.pc.handle_input(now, pc::Input::Connect);
-        self.layers.evs.handle_input(now, evs::Input::Open);
         self.layers.gmcast.handle_input(now, gmcast::Input::Start);
+        if self.config.evs.start != evs::Start::JoinGroup {
+            self.open(now);
+        }
+    }
+
+    fn on_first_link(&mut self, now: Instant) {
+        if self.opening == Opening::NoLink {
+            self.opening = Opening::Linked(now);
+        }
+    }
+
+    fn open_if_meshed(&mut self, now: Instant) {
+        let Opening::Linked(since) = self.opening else { return };
+        let is_settled = since + SETTLE_DELAY <= now;
+        if since + OPEN_DELAY <= now || (is_settled && self.is_meshed()) {
+            self.open(now);
+            self.settle(now);
+        }
+    }
+
+    /// Links report their progress by themselves; only the two delays need a wake-up.
+    fn opening_deadline(&self) -> Option<Instant> {
+        let Opening::Linked(since) = self.opening else { return None };
+        let settled = since + SETTLE_DELAY;
+        Some(if self.now < settled { settled } else { since + OPEN_DELAY })
+    }
+
+    /// Is there a link to every address that anybody has named?
+    fn is_meshed(&self) -> bool {
+        let gmcast = &self.layers.gmcast;
+        let is_established = |link: &gmcast::LinkStatus| link.phase == gmcast::Phase::Established;
+        let linked: BTreeSet<_> =
+            gmcast.links().filter(is_established).filter_map(|link| link.address).collect();
+        gmcast.known_addresses().all(|address| linked.contains(&address))
+    }
+
+    fn open(&mut self, now: Instant) {
+        self.opening = Opening::Open;
+        self.layers.evs.handle_input(now, evs::Input::Open);
     }
 
     fn on_link(&mut self, now: Instant, input: gmcast::Input) {
@@ -278,7 +361,11 @@ impl Member {
         self.phase = Phase::Leaving(reason);
         self.connect_deadline = None;
         self.layers.pc.handle_input(now, pc::Input::Close);
-        self.layers.evs.handle_input(now, evs::Input::Close);
+        match self.opening {
+            Opening::Open => self.layers.evs.handle_input(now, evs::Input::Close),
+            // Nobody has heard of us.
+            Opening::NoLink | Opening::Linked(_) => self.on_evs_closed(now),
+        }
     }
 
     /// Drops the links and ends.

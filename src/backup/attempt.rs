@@ -139,8 +139,7 @@ impl<'a> Attempt<'a> {
                     self.ended = Some(reason.clone());
                     return Err(self.join_error(reason));
                 }
-                Event::Link(_) | Event::Evs(_) | Event::Pc(_) | Event::Gcs(_)
-                | Event::Restarted { .. } => {}
+                Event::Link(_) | Event::Pc(_) | Event::Gcs(_) | Event::Restarted { .. } => {}
             }
         }
     }
@@ -226,7 +225,7 @@ impl<'a> Attempt<'a> {
                 self.reporter.remark(format!("primary component lost: coming back as {me}"));
                 None
             }
-            Event::Link(_) | Event::Evs(_) | Event::Pc(_) => None,
+            Event::Link(_) | Event::Pc(_) => None,
         };
         if let Some(event) = tell {
             // Only a conversation that has ended does not listen, and it says so itself.
@@ -445,7 +444,7 @@ fn more_precise(
         (Failure::Damaged | Failure::NotStored | Failure::TooSlow { .. }, Some(own), _) => {
             own.into()
         }
-        (Failure::Incomplete, _, Some(summary)) => {
+        (Failure::Incomplete { .. }, _, Some(summary)) => {
             Error::Incomplete(summary.completeness.gaps.clone())
         }
         (failure, _, _) => Error::Transfer { failure, has_begun },

@@ -154,20 +154,24 @@ impl Error {
         match self {
             Self::Listen(_) => Some("choose another --listen address or port"),
             Self::Start(_) => Some("choose another gmcast.listen_addr in --options"),
-            Self::Join { last_link: Some(problem), .. } if problem.text.contains("invalid group") => {
+            Self::Join { last_link: Some(problem), .. }
+                if problem.text.contains("invalid group") =>
+            {
                 Some("check --group against wsrep_cluster_name")
             }
             Self::Join { .. } => Some("check --address, and that the cluster is primary"),
-            Self::Request(RequestError::NoDonorInTime(_)) => {
-                Some("wait until a member is SYNCED and serves nobody, or allow more --donor members")
+            Self::Request(RequestError::NoDonorInTime(_)) => Some(
+                "wait until a member is SYNCED and serves nobody, or allow more --donor members",
+            ),
+            Self::Request(RequestError::Names(_)) => {
+                Some("give full wsrep_node_name values in --donor")
             }
-            Self::Request(RequestError::Names(_)) => Some("give full wsrep_node_name values in --donor"),
             Self::Transfer { failure: Failure::NoFirstConnection { .. }, .. } => {
                 Some("check that the donor can reach --advertise through firewalls and policies")
             }
-            Self::Transfer { failure: Failure::DonorFailed { .. } | Failure::DonorGone, .. } => {
-                Some("see the donor's error log")
-            }
+            Self::Transfer {
+                failure: Failure::DonorFailed { .. } | Failure::DonorGone, ..
+            } => Some("see the donor's error log"),
             Self::OpenSink(SinkError::Occupied { .. }) => Some("choose an empty target"),
             _ => None,
         }
@@ -233,7 +237,7 @@ fn transfer_code(failure: &Failure) -> ExitCode {
         Failure::NoMetadata { .. }
         | Failure::Metadata(_)
         | Failure::MetadataTooLong { .. }
-        | Failure::Incomplete
+        | Failure::Incomplete { .. }
         | Failure::Damaged => ExitCode::BadData,
         Failure::Wrapped { .. } => ExitCode::Configuration,
         Failure::NotEncrypted => ExitCode::Refused,

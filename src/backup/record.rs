@@ -144,10 +144,9 @@ impl Record {
 
     fn state(&self) -> StateSeen {
         match (&self.metadata, &self.transfer) {
-            (Some(metadata), _) => StateSeen {
-                uuid: metadata.position.state,
-                seqno_at_least: metadata.position.seqno,
-            },
+            (Some(metadata), _) => {
+                StateSeen { uuid: metadata.position.state, seqno_at_least: metadata.position.seqno }
+            }
             (None, Some(transfer)) => StateSeen { uuid: transfer.state, seqno_at_least: -1 },
             (None, None) => StateSeen { uuid: galera_protocol::StateId::NIL, seqno_at_least: -1 },
         }
@@ -164,9 +163,7 @@ impl Record {
 
     fn versions(&self, summary: &StreamSummary) -> Versions {
         let info = summary.about.iter().find(|(path, _)| path.file_name().ends_with(b"_info"));
-        let is_summary = |name: &[u8]| {
-            matches!(name, b"xtrabackup_info" | b"mariadb_backup_info")
-        };
+        let is_summary = |name: &[u8]| matches!(name, b"xtrabackup_info" | b"mariadb_backup_info");
         let info = summary
             .about
             .iter()
@@ -188,11 +185,7 @@ impl Record {
         Witnesses {
             stream: Witness {
                 holds: true,
-                seen: StreamSeen {
-                    chunks: summary.chunks,
-                    files: summary.files.len() as u64,
-                    bytes: summary.stream_bytes,
-                },
+                seen: StreamSeen { files: summary.files.len() as u64, bytes: summary.stream_bytes },
             },
             closing_files: Witness {
                 holds: completeness.is_complete(),

@@ -90,11 +90,8 @@ mod tests {
         assert_eq!(address("pod.ns.svc:5555", ""), "pod.ns.svc:5555/xtrabackup_sst//1");
         assert_eq!(address("[fd00::5]:5555", ""), "[fd00::5]:5555/xtrabackup_sst//1");
         assert_eq!(address("fd00::5", ""), "[fd00::5]:4444/xtrabackup_sst//1");
-        let local = Advertise::default().request(
-            Method::XtrabackupV2,
-            "10.0.0.5".parse().ok(),
-            4444,
-        );
+        let local =
+            Advertise::default().request(Method::XtrabackupV2, "10.0.0.5".parse().ok(), 4444);
         let text = local.expect("host known").to_string();
         assert_eq!(text, "xtrabackup-v2:10.0.0.5:4444/xtrabackup_sst//1");
     }

@@ -51,7 +51,12 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value_t = Method::Auto, help_heading = "Transfer")]
     method: Method,
     /// Where the donor dials; the default takes IPv6 as well
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:4444", help_heading = "Transfer")]
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        default_value = "0.0.0.0:4444",
+        help_heading = "Transfer"
+    )]
     listen: SocketAddr,
     /// What the donor is told to dial: HOST[:PORT] [default: the address our group links leave from]
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Transfer")]
@@ -136,8 +141,7 @@ impl Args {
     }
 
     fn listener(&self) -> sst::Config {
-        let allow_from =
-            if self.accept_any_address { AllowFrom::Anyone } else { AllowFrom::Donor };
+        let allow_from = if self.accept_any_address { AllowFrom::Anyone } else { AllowFrom::Donor };
         sst::Config {
             listen: self.listen.into(),
             socket: sst::SocketOptions::default(),
@@ -197,7 +201,8 @@ async fn into_target(
 ) -> Result<Backup, backup::Error> {
     match &args.to {
         Target::Repository(url) => {
-            let packs = PackConfig { compression_level: args.compression_level, ..Default::default() };
+            let packs =
+                PackConfig { compression_level: args.compression_level, ..Default::default() };
             let open = async || PackSink::create(url, config.id.clone(), packs.clone()).await;
             backup::run(config, open, reporter, stop).await
         }

@@ -69,7 +69,9 @@ impl Display {
             Some(bar) => {
                 if let Some(total) = reporter.total_bytes().filter(|_| bar.length().is_none()) {
                     bar.set_length(total);
-                    bar.set_style(style("{bar:30} {bytes}/{total_bytes} ({bytes_per_sec}, {eta}) {msg}"));
+                    bar.set_style(style(
+                        "{bar:30} {bytes}/{total_bytes} ({bytes_per_sec}, {eta}) {msg}",
+                    ));
                 }
                 bar.set_position(snapshot.stream_bytes);
                 bar.set_message(current);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use galera_protocol::checksum::Checksum;
 use galera_protocol::gcs::Name;
+use galera_protocol::gcs::name::InvalidName;
 use galera_protocol::gmcast::address::{
     AddressError, ClusterAddress, DEFAULT_PORT, HostPort, parse_listen,
 };
@@ -57,6 +58,15 @@ pub enum GroupError {
         #[source]
         source: TextError,
     },
+    /// Our own name is not one.
+    #[error("--name {name:?}")]
+    NodeName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        source: InvalidName,
+    },
     /// The group's name is empty.
     #[error("--group is empty")]
     NoGroupName,
@@ -81,7 +91,8 @@ impl Group {
         }
         let mut core = core::Config { connect_limit: Some(WAIT_PRIM), ..Default::default() };
         core.gmcast.group = self.group_name()?;
-        core.gcs.name = Name::from(self.node_name.as_str());
+        core.gcs.name = Name::new(&self.node_name)
+            .map_err(|source| GroupError::NodeName { name: self.node_name.clone(), source })?;
         core.pc.weight = self.weight;
         take_gmcast(&mut options, &mut core)?;
         take_evs(&mut options, &mut core.evs)?;
@@ -203,7 +214,8 @@ mod tests {
 
     #[test]
     fn garbds_full_grammar_is_understood() {
-        let address = "gcomm://pxc-0:4568,pxc-1?gmcast.listen_addr=tcp://127.0.0.1:5567&pc.weight=2";
+        let address =
+            "gcomm://pxc-0:4568,pxc-1?gmcast.listen_addr=tcp://127.0.0.1:5567&pc.weight=2";
         let config = group(address, "evs.suspect_timeout=PT7S;gmcast.segment=3").expect("valid");
         let core = config.core;
         let hosts: Vec<_> = core.gmcast.initial.iter().map(ToString::to_string).collect();

@@ -122,21 +122,23 @@ impl Driver {
     }
 
     async fn step(&mut self) {
+        let wake_up = self.wake_up();
         tokio::select! {
             biased;
             Some((link, event)) = self.link_events.recv() => self.on_link_event(link, event),
             Some(outcome) = self.outcomes.join_next() => self.on_outcome(outcome),
             command = self.commands.recv() => self.on_command(command),
             accepted = self.listener.accept() => self.on_accepted(accepted),
-            () = sleep_until(self.wake_up()) => self.on_wake_up(),
+            () = sleep_until(wake_up) => self.on_wake_up(),
         }
     }
 
     /// The core's deadline, the leave's, or the next heartbeat: whichever is first.
     fn wake_up(&self) -> Instant {
-        let core = self.core.next_deadline().map(|deadline| {
-            self.origin + Duration::from_micros(deadline.as_micros())
-        });
+        let core = self
+            .core
+            .next_deadline()
+            .map(|deadline| self.origin + Duration::from_micros(deadline.as_micros()));
         [core, self.leave_deadline]
             .into_iter()
             .flatten()
@@ -316,8 +318,7 @@ impl Driver {
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    socket::listen(address, Options::LINK)
-        .map_err(|source| StartError::Listen { address, source })
+    socket::listen(address, Options::LINK).map_err(|source| StartError::Listen { address, source })
 }
 
 /// A fresh UUID, and a seed that no other process has.

@@ -88,7 +88,7 @@ impl StateDirectory {
 }
 
 /// A new identity: RFC 4122 version 1, with random node bytes and incarnation.
-pub fn fresh_node_id(random: [u8; 8]) -> NodeId {
+pub(super) fn fresh_node_id(random: [u8; 8]) -> NodeId {
     let [i0, i1, node @ ..] = random;
     NodeId::version1(uuid_timestamp(), u16::from_be_bytes([i0, i1]), node)
 }

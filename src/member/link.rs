@@ -144,7 +144,7 @@ async fn write_frames(
 
 /// A body that is no frame is left out: the core made it, so this is our own mistake.
 fn put_frame(id: LinkId, queued: &Queued, checksum: Checksum, buffer: &mut BytesMut) {
-    if let Err(error) = frame::encode(&queued.body, checksum, buffer) {
+    if let Err(error) = frame::encode(checksum, &queued.body, buffer) {
         error!(?id, %error, "own message withheld");
     }
 }

@@ -86,7 +86,8 @@ mod tests {
         let listener =
             listen(SocketAddr::from(([127, 0, 0, 1], 0)), Options::LINK).expect("listen");
         let remote = listener.local_addr().expect("address");
-        let (dialled, accepted) = tokio::join!(connect(remote, None, Options::LINK), listener.accept());
+        let (dialled, accepted) =
+            tokio::join!(connect(remote, None, Options::LINK), listener.accept());
         let (dialled, (accepted, _)) = (dialled.expect("connect"), accepted.expect("accept"));
         Options::LINK.apply(&accepted).expect("options");
         for stream in [&dialled, &accepted] {
@@ -104,7 +105,8 @@ mod tests {
         let Ok(listener) = listen(any, Options::LINK) else { return };
         let port = listener.local_addr().expect("address").port();
         let remote = SocketAddr::from(([127, 0, 0, 1], port));
-        let (dialled, accepted) = tokio::join!(connect(remote, None, Options::LINK), listener.accept());
+        let (dialled, accepted) =
+            tokio::join!(connect(remote, None, Options::LINK), listener.accept());
         assert!(dialled.is_ok() && accepted.is_ok());
     }
 }

@@ -98,6 +98,12 @@ impl Extent {
         self.file_end() == next.file_offset && self.raw_end() == next.raw_offset
     }
 
+    /// The part of it between two offsets in the file.
+    pub(crate) const fn cut(&self, from: u64, to: u64) -> Self {
+        let raw_offset = self.raw_offset + (from - self.file_offset);
+        Self { file_offset: from, raw_offset, length: to - from }
+    }
+
     pub(crate) const fn file_end(&self) -> u64 {
         self.file_offset + self.length
     }
@@ -128,6 +134,11 @@ impl Index {
     pub fn file(&self, path: &EntryPath) -> Option<&FileRecord> {
         let at = self.files.binary_search_by(|file| file.path.cmp(path)).ok()?;
         self.files.get(at)
+    }
+
+    /// Number of the pack with these raw bytes, which some extent has.
+    pub(crate) fn pack_with(&self, raw_offset: u64) -> usize {
+        self.packs.partition_point(|pack| pack.raw_end() <= raw_offset)
     }
 
     /// Checks what readers rely on, and sorts the files by path.

@@ -126,6 +126,18 @@ pub(crate) async fn run<T: Target>(
     }
 }
 
+impl Backup {
+    /// Reads all files of a plan into a target and checks their hashes; ends at the first damage.
+    pub(crate) async fn read_into<T: Target>(
+        &self,
+        plan: Arc<Plan>,
+        target: Arc<T>,
+        config: &ReadConfig,
+    ) -> Result<(), RepositoryError> {
+        run(self, plan, target, config, OnDamage::Stop).await.map(drop)
+    }
+}
+
 fn worker<T: Target>(
     plan: &Arc<Plan>,
     target: &Arc<T>,

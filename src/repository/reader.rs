@@ -54,6 +54,11 @@ impl Repository {
         Ok(Self { store: Store::open(url).await? })
     }
 
+    #[cfg(test)]
+    pub(super) const fn from_store(store: Store) -> Self {
+        Self { store }
+    }
+
     /// All complete backups, oldest first. One with a bad manifest is listed with the reason.
     pub async fn list(&self) -> Result<Vec<Listed>, RepositoryError> {
         let mut listed = Vec::new();

@@ -234,6 +234,3 @@ impl DatadirFile {
 fn create_error(target: &Path, source: io::Error) -> SinkError {
     SinkError::Create { target: target.display().to_string(), source }
 }
-
-#[cfg(test)]
-mod tests;

@@ -71,6 +71,9 @@ fn donors_fail_in_the_way_they_are_told_to() {
     assert_eq!(corrupted.donor_code, 0);
     let broken = transfer(&mut cluster, Fault::Breaks);
     assert_eq!((broken.bytes, broken.donor_code), (OFFSET_BYTES, -22));
+    let stalled = transfer(&mut cluster, Fault::Stalls);
+    assert!(stalled.bytes > 2 * OFFSET_BYTES, "{stalled:?}");
+    assert_eq!(stalled.donor_code, 0);
     let failed = transfer(&mut cluster, Fault::ScriptFails);
     assert_eq!((failed.bytes, failed.donor_code), (0, -22));
     cluster.assert_unharmed();
@@ -93,6 +96,10 @@ fn transfer(cluster: &mut Cluster, fault: Fault) -> Transfer {
     let received = thread::spawn(move || receive(&listener));
     let request = format!("mariabackup:{address}/xtrabackup_sst//1");
     let mut garbd = cluster.garbd_with("requester", &["--sst", &request, "--donor", "n2"]);
+    if fault == Fault::Stalls {
+        cluster.node(1).wait_fault();
+        cluster.node(1).set_fault(Fault::None);
+    }
     let donor_code = wait::until("the donor's verdict", seconds(40), || {
         donor_code(&cluster.node(1).log()[past..])
     });

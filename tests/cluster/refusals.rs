@@ -55,7 +55,7 @@ fn a_donor_that_does_not_exist_is_not_replaced_by_another() {
     let mut cluster = Cluster::start(2);
     let repository = Repository::create(&cluster, "repository");
     let job = Job::backup(&cluster, &repository.url).flag("--donor", "n20");
-    expect_failure(&mut cluster, &repository, job, &[69, 102], &["n20"]);
+    expect_failure(&mut cluster, &repository, job, &[78], &["n20"]);
     assert_nobody_was_asked(&cluster);
     cluster.assert_unharmed();
 }
@@ -79,6 +79,7 @@ fn a_busy_donor_is_waited_for_and_then_given_up() {
 
     holder.signal(Signal::TERM);
     let outcome = holder.finish(seconds(40));
+    cluster.node(1).set_fault(Fault::None);
     check_failure(&mut cluster, &repository, outcome, &[143], &["stop", "signal"]);
     cluster.assert_unharmed();
 }

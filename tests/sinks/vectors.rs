@@ -72,7 +72,7 @@ async fn check(name: &str, vector: &Vector, received: Received<Datadir>, directo
     gather(&directory.path().join("data"), "", &mut files);
     files.remove(MANIFEST_NAME).expect("manifest");
     for (path, file) in &summary.files {
-        let content = &files[str::from_utf8(path.as_bytes()).expect("UTF-8 in all vectors")];
+        let content = &files[std::str::from_utf8(path.as_bytes()).expect("UTF-8 in all vectors")];
         assert_eq!(file.size, content.len() as u64, "{name}");
         // Two of them overwrite what they sent before.
         let hash = file.hash.unwrap_or_else(|| blake3::hash(content));

@@ -26,7 +26,7 @@ pub(crate) enum Fault {
     Truncates,
     /// One byte in the middle is another one, and the script reports success.
     Corrupts,
-    /// The stream stops in the middle and stays open.
+    /// The stream stops in the middle and stays open, until the fault is taken away.
     Stalls,
 }
 

@@ -211,13 +211,13 @@ impl Outcome {
         self
     }
 
-    /// Fails unless the last line of standard error is a sentence about the cause that mentions
-    /// one of `words`.
+    /// Fails unless it said in a sentence what failed, and that mentions one of `words`.
     pub(crate) fn expect_sentence(self, words: &[&str]) -> Self {
-        let last = self.stderr.lines().last().unwrap_or_default().to_lowercase();
+        let sentence = self.stderr.lines().rev().find(|line| line.starts_with("galera-sst: "));
+        let sentence = sentence.unwrap_or_default().to_lowercase();
         assert!(
-            words.iter().any(|word| last.contains(&word.to_lowercase())),
-            "the last line mentions none of {words:?}:\n{}",
+            words.iter().any(|word| sentence.contains(&word.to_lowercase())),
+            "its last sentence mentions none of {words:?}:\n{}",
             self.stderr
         );
         assert!(!self.stderr.contains("panicked"), "it panicked:\n{}", self.stderr);

@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::address::{DEFAULT_PORT, HostPort};
 use super::text::GroupName;
 use crate::id::Segment;
+use bytes::Bytes;
 
 /// Time between two rounds of the check for silent links, due keepalives and due dials.
 pub const CHECK_PERIOD: Duration = Duration::from_millis(500);
@@ -65,7 +66,7 @@ pub struct Config {
     pub redials_max: u32,
     /// Tells whether bytes are a well-formed message of the layer above. What fails is never sent nor
     /// passed on, since a malformed one crashes database servers.
-    pub payload_check: fn(&[u8]) -> bool,
+    pub payload_check: fn(&Bytes) -> bool,
     /// The UUID timestamp (100 ns units since 1582-10-15) of [`Instant::ZERO`](crate::Instant::ZERO),
     /// from which connections get their names.
     pub uuid_epoch: u64,

@@ -21,6 +21,7 @@ impl Gmcast {
             self.close_silent_links(now);
             self.send_keepalives(now);
             self.seek(now);
+            self.report_relaying();
         }
         self.look_up(now);
         self.dial_due(now);
@@ -113,9 +114,10 @@ impl Gmcast {
             matches!(id, LinkId::Dialled(_)) && link.kind().phase() != Phase::Established
         };
         let room = DIALS_MAX.saturating_sub(self.links.count(is_ours));
-        let due = self.due_dials().filter(|(_, due)| *due <= now);
-        let due: Vec<_> = due.map(|(address, _)| address).take(room).collect();
-        for address in due {
+        let mut due: Vec<_> = self.due_dials().filter(|(_, due)| *due <= now).collect();
+        // Who has waited longest comes first, or addresses that never answer could take every place.
+        due.sort_by_key(|(address, due)| (*due, *address));
+        for (address, _) in due.into_iter().take(room) {
             self.dial(now, address);
         }
     }

@@ -11,6 +11,8 @@ use super::message::{
     Body, HandshakeId, Kind, Message, PAYLOAD_BYTES_MAX, TOPOLOGY_ENTRIES_MAX, Topology,
 };
 use super::text::Text;
+use bytes::Bytes;
+
 use crate::id::{NodeId, Segment};
 
 /// Why a message must not be sent.
@@ -94,8 +96,8 @@ pub(super) fn check(message: &Message, to: &Receiver) -> Result<(), Forbidden> {
 
 /// Checks what a USER message carries. Done once for all links that it goes to.
 pub(super) fn check_payload(
-    payload: &[u8],
-    is_message: fn(&[u8]) -> bool,
+    payload: &Bytes,
+    is_message: fn(&Bytes) -> bool,
 ) -> Result<(), Forbidden> {
     match payload.len() {
         1..=PAYLOAD_BYTES_MAX if is_message(payload) => Ok(()),

@@ -126,8 +126,7 @@ impl Gmcast {
     /// Chooses the peers through which nodes without a link are reached: greedily those that see most
     /// of them, of our own segment first.
     pub(super) fn choose_relays(&mut self) {
-        let unreachable = self.unreachable();
-        let mut missing = unreachable.clone();
+        let mut missing = self.unreachable();
         let mut chosen = BTreeSet::new();
         for is_own_segment in [true, false] {
             while let Some(id) = self.best_relay(&missing, is_own_segment) {
@@ -135,14 +134,15 @@ impl Gmcast {
                 chosen.insert(id);
             }
         }
-        self.set_relays(unreachable, chosen);
+        self.relay_set = chosen;
     }
 
-    fn set_relays(&mut self, unreachable: BTreeSet<NodeId>, chosen: BTreeSet<LinkId>) {
-        self.relay_set = chosen;
+    /// Tells people when relaying has changed. Done in the regular round only: on the way to a full mesh
+    /// it changes with every link.
+    pub(super) fn report_relaying(&mut self) {
         let through = self.relay_set.iter().filter_map(|id| self.links.link(*id)?.established());
         let through: BTreeSet<_> = through.map(|peer| peer.node).collect();
-        let relaying = (unreachable, through);
+        let relaying = (self.unreachable(), through);
         if relaying != self.relaying {
             self.relaying = relaying.clone();
             let (unreachable, through) = relaying;

@@ -2,14 +2,14 @@
 
 use core::fmt;
 
-use bytes::BufMut;
+use bytes::{BufMut, Bytes};
 
 use crate::decode::{Parsed, Problem, fail};
 
 /// A string in a field of `SIZE` bytes: its bytes, then zeros. One of exactly `SIZE` bytes has no
 /// terminator. No character set is implied; compare bytes.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FixedText<const SIZE: usize>(Vec<u8>);
+pub struct FixedText<const SIZE: usize>(Bytes);
 
 /// A group name.
 pub type GroupName = FixedText<32>;
@@ -34,7 +34,7 @@ impl<const SIZE: usize> FixedText<SIZE> {
         if text.len() > SIZE || text.contains(&0) {
             return Err(TextError { length: text.len(), limit: SIZE });
         }
-        Ok(Self(text.to_vec()))
+        Ok(Self(Bytes::copy_from_slice(text)))
     }
 
     /// The bytes in front of the padding.
@@ -52,7 +52,7 @@ impl<const SIZE: usize> FixedText<SIZE> {
             return fail(input, "", Problem::Truncated);
         };
         let length = field.iter().position(|&byte| byte == 0).unwrap_or(SIZE);
-        Ok((rest, Self(field[..length].to_vec())))
+        Ok((rest, Self(Bytes::copy_from_slice(&field[..length]))))
     }
 
     pub(super) fn encode(&self, out: &mut impl BufMut) {

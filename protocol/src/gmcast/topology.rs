@@ -52,27 +52,28 @@ impl Gmcast {
 
     /// Our established links with the addresses that can be dialled. Of several nodes at one address (an
     /// old life of a node, or peers behind one address translator) only the last one met is listed.
-    fn own_topology(&self) -> BTreeMap<SocketAddr, NodeId> {
-        let mut list = BTreeMap::new();
-        let mut since = BTreeMap::new();
+    fn own_topology(&self) -> Vec<Entry> {
+        let mut newest = BTreeMap::new();
         for (_, link, peer) in self.links.established() {
-            let Some(key) = link.key.filter(|key| key.port() != 0) else {
+            let Some(address) = link.key.filter(|key| key.port() != 0) else {
                 continue;
             };
-            let began = (link.step_began(), peer.handshake);
-            if since.get(&key).is_none_or(|other| *other < began) {
-                since.insert(key, began);
-                list.insert(key, peer.node);
-            }
+            let met = (link.step_began(), peer.handshake, peer.node);
+            let other = newest.entry(address).or_insert(met);
+            *other = met.max(*other);
         }
-        list
+        let entry = |(address, (_, _, node))| {
+            let text = Text::new(peer_uri(address, self.config.tls)).ok()?;
+            Some(Entry { address, node, text })
+        };
+        newest.into_iter().filter_map(entry).collect()
     }
 
-    fn send_topology_to(&mut self, now: Instant, id: LinkId, list: &BTreeMap<SocketAddr, NodeId>) {
+    fn send_topology_to(&mut self, now: Instant, id: LinkId, list: &[Entry]) {
         let Some(link) = self.links.link(id) else {
             return;
         };
-        let links = list_for(link, list, self.config.tls);
+        let links = list_for(link, list);
         if link.sent_topology.as_ref() == Some(&links) {
             return;
         }
@@ -101,16 +102,19 @@ impl Gmcast {
     }
 }
 
+/// One of our established links, as others may know it.
+struct Entry {
+    address: SocketAddr,
+    node: NodeId,
+    text: Text,
+}
+
 /// The list as one receiver may see it: never its own address under another node's UUID, which ends it.
-fn list_for(receiver: &Link, list: &BTreeMap<SocketAddr, NodeId>, tls: bool) -> Topology {
+fn list_for(receiver: &Link, list: &[Entry]) -> Topology {
     let receivers = receiver.established().map(|peer| peer.node);
-    let is_safe = |(address, node): &(&SocketAddr, &NodeId)| {
-        !receiver.may_be_at(**address) || Some(**node) == receivers
-    };
-    let entry = |(address, node): (&SocketAddr, &NodeId)| {
-        Some((*node, Text::new(peer_uri(*address, tls)).ok()?))
-    };
-    list.iter().filter(is_safe).filter_map(entry).collect()
+    let is_safe =
+        |entry: &&Entry| !receiver.may_be_at(entry.address) || Some(entry.node) == receivers;
+    list.iter().filter(is_safe).map(|entry| (entry.node, entry.text.clone())).collect()
 }
 
 #[cfg(test)]

@@ -8,8 +8,6 @@ use crate::{evs, gcs, gmcast, pc};
 pub enum Event {
     /// About links.
     Link(gmcast::Event),
-    /// About order and membership.
-    Evs(evs::Event),
     /// About quorum.
     Pc(pc::Event),
     /// About the group, its members and our request.
@@ -46,7 +44,7 @@ pub enum EndReason {
     Refused(gmcast::IdentityProblem),
     /// The order layer could not go on.
     #[error("group communication stopped")]
-    Evs(#[source] evs::Fatal),
+    Evs(#[source] evs::Failure),
     /// The quorum layer could not go on.
     #[error("primary component stopped")]
     Pc(#[source] pc::Fatal),

@@ -116,10 +116,11 @@ impl Member {
                 self.layers.pc.handle_input(now, pc::Input::Message(delivery));
             }
             evs::Output::Closed => self.on_evs_closed(now),
+            evs::Output::Failed(failure) => self.end(now, EndReason::Evs(failure)),
         }
     }
 
-    fn on_evs_closed(&mut self, now: Instant) {
+    pub(super) fn on_evs_closed(&mut self, now: Instant) {
         let reason = match &self.phase {
             Phase::Leaving(reason) => reason.clone(),
             Phase::Running | Phase::Ended => EndReason::Abandoned,
@@ -152,13 +153,14 @@ impl Member {
     }
 
     fn on_link_event(&mut self, now: Instant, event: gmcast::Event) {
-        let refused = match &event {
-            gmcast::Event::IdentityRefused { problem, .. } => Some(*problem),
-            _ => None,
-        };
-        self.event(Event::Link(event));
-        if let (Some(problem), true) = (refused, self.phase == Phase::Running) {
-            self.end(now, EndReason::Refused(problem));
+        let running = self.phase == Phase::Running;
+        self.event(Event::Link(event.clone()));
+        if let gmcast::Event::IdentityRefused { problem, .. } = event {
+            if running {
+                self.end(now, EndReason::Refused(problem));
+            }
+        } else if let gmcast::Event::LinkEstablished { .. } = event {
+            self.on_first_link(now);
         }
     }
 }

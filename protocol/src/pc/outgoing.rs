@@ -28,18 +28,19 @@ pub enum Unsendable {
     Inconsistent(NodeId),
 }
 
-/// May this STATE go out into the view of `members`?
+/// May this STATE go out? `companions` are the members of the view that were in our last primary view
+/// too: of others, whatever they reported last may be known.
 pub(super) fn check_state(
     nodes: &NodeMap,
     me: &NodeId,
-    members: &BTreeSet<NodeId>,
+    companions: &BTreeSet<NodeId>,
 ) -> Result<(), Unsendable> {
     if nodes.len() > NODES_MAX {
         return Err(Unsendable::TooMany(nodes.len()));
     }
     let mine = nodes.get(me).ok_or(Unsendable::NotListed(*me))?;
     check_own(me, mine)?;
-    let current = nodes.iter().filter(|(node, _)| members.contains(node));
+    let current = nodes.iter().filter(|(node, _)| companions.contains(node));
     for (node, entry) in current.filter(|_| mine.is_primary) {
         if !agrees_with_own(entry, mine) {
             return Err(Unsendable::Inconsistent(*node));

@@ -129,7 +129,9 @@ impl Pc {
         self.known.level_positions(&self.evs_view.members);
         self.known.mark_evicted(&self.evicted);
         let nodes = self.known.nodes().clone();
-        outgoing::check_state(&nodes, &self.me, &self.evs_view.members).map_err(Fatal::Withheld)?;
+        let companions =
+            self.evs_view.members.intersection(&self.pc_view.members).copied().collect();
+        outgoing::check_state(&nodes, &self.me, &companions).map_err(Fatal::Withheld)?;
         self.send_control(&Message::state(self.evs_view.version, nodes));
         Ok(())
     }

@@ -32,7 +32,7 @@ pub(crate) fn sample() -> Manifest {
         },
         totals: Totals::default(),
         witnesses: Witnesses {
-            stream: Witness { holds: true, seen: StreamSeen { chunks: 446, files: 220, bytes: 1 } },
+            stream: Witness { holds: true, seen: StreamSeen { files: 220, bytes: 1 } },
             closing_files: Witness { holds: true, seen: ClosingFilesSeen::default() },
             transport: Witness {
                 holds: true,

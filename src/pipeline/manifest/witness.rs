@@ -35,8 +35,6 @@ pub struct Witnesses {
 /// What the stream's reader counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamSeen {
-    /// Chunks read.
-    pub chunks: u64,
     /// Files opened and closed.
     pub files: u64,
     /// Bytes of the stream.

@@ -182,7 +182,7 @@ impl From<PackLine> for PackRecord {
 
 impl From<&FileRecord> for FileLine {
     fn from(file: &FileRecord) -> Self {
-        let (path, path_hex) = match str::from_utf8(file.path.as_bytes()) {
+        let (path, path_hex) = match std::str::from_utf8(file.path.as_bytes()) {
             Ok(path) => (Some(path.to_owned()), None),
             Err(_) => (None, Some(to_hex(file.path.as_bytes()))),
         };

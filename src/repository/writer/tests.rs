@@ -1,7 +1,13 @@
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry::{Occupied, Vacant};
 use std::path::Path;
+
+use futures_util::TryStreamExt;
+use proptest::prelude::*;
 
 use super::*;
 use crate::pipeline::manifest::tests::sample;
+use crate::repository::faulty::{Faulty, Fuse};
 use crate::repository::{Backup, Fault, ReadConfig, Repository};
 
 fn small() -> PackConfig {
@@ -256,10 +262,8 @@ async fn damage_is_found_and_laid_at_the_right_file() {
 }
 
 fn damage_of(error: &RepositoryError) -> (String, Fault) {
-    match error {
-        RepositoryError::Damaged { object, fault } => (object.clone(), fault.clone()),
-        other => panic!("{other:?}"),
-    }
+    let RepositoryError::Damaged { object, fault } = error else { panic!("{error:?}") };
+    (object.clone(), fault.clone())
 }
 
 #[tokio::test]
@@ -287,4 +291,233 @@ async fn is_sound(fixture: &Fixture) -> bool {
     let Ok(backup) = repository.backup(&fixture.id).await else { return false };
     let config = ReadConfig { workers: 1, ..ReadConfig::default() };
     backup.verify(&config).await.expect("verifies").is_sound()
+}
+
+/// Writes a backup of a few packs through a store that fails after so many steps; true if it did.
+async fn fails_after(steps: usize) -> bool {
+    let inner = Arc::new(object_store::memory::InMemory::new());
+    let fuse = Fuse::after(steps);
+    let faulty = Faulty { inner: Arc::clone(&inner), fuse: fuse.clone() };
+    let written = write_three_packs(Store::from_object_store(Arc::new(faulty))).await;
+    let store = Store::from_object_store(inner);
+    let repository = Repository::from_store(store.clone());
+    let listed = repository.list().await.expect("lists");
+    if fuse.has_blown() {
+        written.expect_err("a step failed");
+        assert!(listed.is_empty(), "visible after {steps} steps");
+        assert!(store.prefixes().await.expect("lists").is_empty(), "left over after {steps} steps");
+    } else {
+        written.expect("nothing failed");
+        let backup = repository.backup(&listed[0].id).await.expect("opens");
+        assert!(backup.verify(&ReadConfig::default()).await.expect("verifies").is_sound());
+    }
+    fuse.has_blown()
+}
+
+async fn write_three_packs(store: Store) -> Result<Receipt, SinkError> {
+    let id = BackupId::generate();
+    if let Err(error) = mark_started(&store, &id).await {
+        return Err(write_error("started", error));
+    }
+    let mut sink = PackSink::start(store, id, small());
+    for number in 0..6 {
+        if let Err(error) = put_or_fail(&mut sink, number).await {
+            sink.abort().await;
+            return Err(error);
+        }
+    }
+    sink.commit(sample()).await
+}
+
+async fn put_or_fail(sink: &mut PackSink, number: u8) -> Result<(), SinkError> {
+    let mut file = sink.create(&entry(&format!("t{number}"))).await?;
+    for part in noise(number, 2000).chunks(300) {
+        file.write(data(part)).await?;
+    }
+    file.finish().await
+}
+
+#[tokio::test]
+async fn a_fault_at_any_step_leaves_nothing() {
+    let mut steps = 0;
+    while fails_after(steps).await {
+        steps += 1;
+        assert!(steps < 200, "never succeeds");
+    }
+    assert!(steps > 20, "only {steps} steps were tried");
+}
+
+/// What a stream may do to a backup's files.
+#[derive(Clone, Debug)]
+enum Step {
+    Write(u8, u16),
+    Hole(u8, u16),
+    Seek(u8, u16),
+    Finish(u8),
+    Rename(u8, u8),
+    Remove(u8),
+}
+
+const NAMES: u8 = 5;
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let name = 0..NAMES;
+    prop_oneof![
+        8 => (name.clone(), 0_u16..3000).prop_map(|(name, length)| Step::Write(name, length)),
+        2 => (name.clone(), 0_u16..3000).prop_map(|(name, length)| Step::Hole(name, length)),
+        1 => (name.clone(), 0_u16..3000).prop_map(|(name, to)| Step::Seek(name, to)),
+        3 => name.clone().prop_map(Step::Finish),
+        1 => (name.clone(), 0..NAMES).prop_map(|(from, to)| Step::Rename(from, to)),
+        1 => name.prop_map(Step::Remove),
+    ]
+}
+
+/// The plainest thing that does what a sink should.
+#[derive(Default)]
+struct Model {
+    open: BTreeMap<u8, (Vec<u8>, usize)>,
+    finished: BTreeMap<u8, Vec<u8>>,
+}
+
+impl Model {
+    fn open(&mut self, name: u8) -> &mut (Vec<u8>, usize) {
+        self.finished.remove(&name);
+        self.open.entry(name).or_default()
+    }
+
+    fn apply(&mut self, step: &Step, bytes: &[u8]) {
+        match *step {
+            Step::Write(name, _) => {
+                let (content, position) = self.open(name);
+                let end = *position + bytes.len();
+                if !bytes.is_empty() {
+                    content.resize(content.len().max(end), 0);
+                    content[*position..end].copy_from_slice(bytes);
+                }
+                *position = end;
+            }
+            // Only asked for at the end of a file, where streams have them.
+            Step::Hole(name, length) => {
+                let (content, position) = self.open(name);
+                *position = content.len() + usize::from(length);
+                content.resize(*position, 0);
+            }
+            Step::Seek(name, to) => self.open(name).1 = usize::from(to),
+            Step::Finish(name) => {
+                if let Some((content, _)) = self.open.remove(&name) {
+                    self.finished.insert(name, content);
+                }
+            }
+            Step::Rename(from, to) => {
+                if let Some(content) = self.finished.remove(&from) {
+                    self.finished.insert(to, content);
+                }
+            }
+            Step::Remove(name) => drop(self.finished.remove(&name)),
+        }
+    }
+}
+
+/// Does to a sink what was done to the model; gives what the model says.
+async fn play(sink: &mut PackSink, steps: &[Step]) -> BTreeMap<u8, Vec<u8>> {
+    let (mut model, mut files) = (Model::default(), BTreeMap::new());
+    for (number, step) in steps.iter().enumerate() {
+        let mut bytes = Vec::new();
+        match *step {
+            Step::Write(name, length) => {
+                bytes = noise(number as u8, usize::from(length));
+                open_file(sink, &mut files, name).await.write(data(&bytes)).await.expect("writes");
+            }
+            Step::Hole(name, length) => {
+                let end = model.open(name).0.len() as u64;
+                let file = open_file(sink, &mut files, name).await;
+                file.write(Piece::Seek(end)).await.expect("seeks");
+                file.write(Piece::Hole(length.into())).await.expect("writes");
+            }
+            Step::Seek(name, to) => {
+                let file = open_file(sink, &mut files, name).await;
+                file.write(Piece::Seek(to.into())).await.expect("seeks");
+            }
+            Step::Finish(name) => {
+                if let Some(file) = files.remove(&name) {
+                    file.finish().await.expect("finishes");
+                }
+            }
+            Step::Rename(from, to) => {
+                sink.rename(&name_of(from), &name_of(to)).await.expect("renames");
+            }
+            Step::Remove(name) => sink.remove(&name_of(name)).await.expect("removes"),
+        }
+        model.apply(step, &bytes);
+    }
+    for (name, file) in files {
+        file.finish().await.expect("finishes");
+        model.apply(&Step::Finish(name), &[]);
+    }
+    model.finished
+}
+
+async fn open_file<'a>(
+    sink: &mut PackSink,
+    files: &'a mut BTreeMap<u8, PackFile>,
+    name: u8,
+) -> &'a mut PackFile {
+    match files.entry(name) {
+        Occupied(file) => file.into_mut(),
+        Vacant(place) => {
+            let entry = Entry { path: name_of(name), size: None };
+            place.insert(sink.create(&entry).await.expect("creates"))
+        }
+    }
+}
+
+fn name_of(number: u8) -> EntryPath {
+    path(&format!("db/t{number}"))
+}
+
+async fn whole_file(backup: &Backup, path: &EntryPath) -> Vec<u8> {
+    let stream = backup.read_file(path).expect("a file");
+    let pieces: Vec<Bytes> = stream.try_collect().await.expect("reads");
+    pieces.concat()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn whatever_the_stream_does_the_files_are_right(
+        steps in prop::collection::vec(any_step(), 0..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let fixture = Fixture::new();
+            let mut sink = fixture.sink().await;
+            let expected = play(&mut sink, &steps).await;
+            sink.commit(sample()).await.expect("commits");
+            let backup = fixture.open().await;
+            let report = backup.verify(&ReadConfig::default()).await.expect("verifies");
+            assert!(report.is_sound(), "{:?}", report.damage);
+            let found = backup.index().files().iter().map(|file| file.path().clone());
+            assert_eq!(found.collect::<Vec<_>>(), expected.keys().map(|&n| name_of(n)).collect::<Vec<_>>());
+            for (name, content) in expected {
+                assert!(whole_file(&backup, &name_of(name)).await == content, "file {name}");
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn reading_a_damaged_file_ends_in_an_error() {
+    let fixture = Fixture::new();
+    let mut sink = fixture.sink().await;
+    put(&mut sink, "a", &[data(&noise(1, 5000))]).await;
+    sink.commit(sample()).await.expect("commits");
+    let pack = fixture.place().join("packs/000000.zst");
+    let mut bytes = std::fs::read(&pack).expect("reads");
+    bytes[3000] ^= 1;
+    std::fs::write(&pack, bytes).expect("writes");
+    let backup = fixture.open().await;
+    let stream = backup.read_file(&path("a")).expect("a file");
+    let read: Result<Vec<Bytes>, _> = stream.try_collect().await;
+    assert!(matches!(read, Err(RepositoryError::Damaged { fault: Fault::Block { block: 2 }, .. })));
+    assert!(matches!(backup.read_file(&path("b")), Err(RepositoryError::NoFile { .. })));
 }

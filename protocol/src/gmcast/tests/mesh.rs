@@ -134,7 +134,7 @@ fn a_target_without_a_link_means_everybody() {
 fn around_a_hole_in_the_mesh_messages_are_relayed() {
     let mut network = meshed(4);
     network.cut(2, 3);
-    network.run(millis(100));
+    network.run(millis(600));
     let expected = Event::RelayingChanged {
         unreachable: BTreeSet::from([node(3)]),
         through: BTreeSet::from([node(1)]),

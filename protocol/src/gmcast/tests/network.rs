@@ -55,6 +55,7 @@ impl ParseGroup for str {
 }
 
 pub(crate) struct Member {
+    pub(crate) id: NodeId,
     pub(crate) gmcast: Gmcast,
     pub(crate) events: Vec<Event>,
     pub(crate) delivered: Vec<(NodeId, Bytes)>,
@@ -93,6 +94,7 @@ impl Network {
 
     pub(crate) fn add_as(&mut self, number: Number, me: NodeId, config: Config) {
         let member = Member {
+            id: me,
             gmcast: Gmcast::new(config, me, u64::from(number)),
             events: Vec::new(),
             delivered: Vec::new(),

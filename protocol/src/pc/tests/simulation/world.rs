@@ -8,7 +8,7 @@
 //!   politely) are delivered.
 
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::super::super::testing::{end_view, feed};
 use super::super::super::*;
@@ -87,6 +87,14 @@ pub(super) struct Group {
     pub(super) log: Vec<Logged>,
 }
 
+/// Lines of history that a failure shows.
+const TRAIL_MAX: usize = 60;
+
+fn describe(input: &Input) -> String {
+    let Input::Message(delivery) = input else { return format!("{input:?}") };
+    format!("{}: {:?}", delivery.source, Message::decode(&delivery.payload))
+}
+
 /// What happens to a machine in a change of views.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -106,6 +114,10 @@ pub(super) struct World {
     pub(super) oracle: Oracle,
     next_group: u32,
     next_number: u64,
+    /// Nothing more can be learnt from this schedule, see [`World::is_stale_weight`].
+    pub(super) is_over: bool,
+    /// What happened last, for a failure's report.
+    trail: VecDeque<String>,
 }
 
 impl World {
@@ -119,6 +131,8 @@ impl World {
             oracle: Oracle::default(),
             next_group: 0,
             next_number: 0,
+            is_over: false,
+            trail: VecDeque::new(),
         }
     }
 
@@ -230,7 +244,9 @@ impl World {
     }
 
     fn feed(&mut self, at: usize, input: Input, can_send: bool) {
+        let text = format!("{at}: {}", describe(&input));
         let outputs = feed(&mut self.life_mut(at).pc, input);
+        self.note(format!("{text} -> {outputs:?}"));
         let mut is_refused = false;
         for output in outputs {
             self.oracle.check(self.machines[at].life.as_ref().unwrap(), &output);
@@ -242,6 +258,7 @@ impl World {
                 Output::Persist(saved) => self.machines[at].disk = Some(saved),
                 Output::Forget => self.machines[at].disk = None,
                 Output::Advice(advice) => self.life_mut(at).advice.push(advice),
+                Output::Fatal(fatal) if self.is_stale_weight(at, fatal) => self.is_over = true,
                 Output::Fatal(fatal) => panic!("{}: {fatal}", self.life(at).me),
                 Output::Component(_)
                 | Output::Deliver(_)
@@ -254,10 +271,33 @@ impl World {
         }
     }
 
+    /// A weakness of the protocol: a member that delivers its own weight change just as it is cut off,
+    /// and is back before the others have installed a view without it, is reported by them with the
+    /// old weight and as primary, by itself with the new one. Existing members stop then, and so do
+    /// we: going on with those that do not notice would mean going on without the newest data.
+    fn is_stale_weight(&self, at: usize, fatal: Fatal) -> bool {
+        let Fatal::StateMismatch { node, .. } = fatal else { return false };
+        let pc = &self.life(at).pc;
+        let reported = pc.exchange.self_entry(&node).unwrap();
+        let mut reports = pc.exchange.reports().filter_map(|(_, report)| report.get(&node));
+        !reported.is_primary && reports.any(|entry| entry.weight != reported.weight)
+    }
+
+    fn note(&mut self, line: String) {
+        if self.trail.len() == TRAIL_MAX {
+            self.trail.pop_front();
+        }
+        self.trail.push_back(line);
+    }
+
+    pub(super) fn trail(&self) -> String {
+        self.trail.iter().map(|line| format!("{line}\n")).collect()
+    }
+
     /// Everybody gets everything, until nothing is under way any more.
     pub(super) fn settle(&mut self) {
         let mut is_moving = true;
-        while is_moving {
+        while is_moving && !self.is_over {
             is_moving = false;
             for at in self.running() {
                 while self.deliver(at, true) {
@@ -265,7 +305,8 @@ impl World {
                 }
             }
         }
-        for at in self.running().into_iter().filter(|&at| self.life(at).group.is_some()) {
+        let running = self.running().into_iter().filter(|_| !self.is_over);
+        for at in running.filter(|&at| self.life(at).group.is_some()) {
             let state = self.state(at);
             assert!(matches!(state, State::Primary | State::NonPrimary), "L1: {state}");
         }
