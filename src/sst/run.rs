@@ -22,10 +22,10 @@ use tracing::{debug, info, warn};
 
 use super::archive::{self, ArchiveWatch};
 use super::clock::Clock;
-use super::socket;
 use super::stream::Stream;
 use super::tls::TlsAcceptor;
 use super::{Config, Notice, TransferError};
+use crate::net::socket::Options;
 
 /// Bytes of one read until a connection is recognised, and of conn 1.
 const READ_BYTES: usize = 4096;
@@ -157,7 +157,7 @@ impl Driver {
     }
 
     fn on_accepted(&mut self, stream: TcpStream, peer: SocketAddr) {
-        if let Err(error) = socket::prepare(&stream, &self.config.socket) {
+        if let Err(error) = Options::TRANSFER.apply(&stream) {
             debug!(%peer, %error, "set options of the connection");
         }
         let connection = ConnectionId(self.next_connection);

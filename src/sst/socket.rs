@@ -2,10 +2,9 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
 use tracing::{debug, info};
 
 /// The port that SST scripts use when the request names none.
@@ -49,25 +48,11 @@ pub struct SocketOptions {
     /// Kernel buffer wanted for each connection, in bytes. If the system does not grant it, its
     /// own automatic sizing stays on: a smaller fixed buffer would be slower than that.
     pub receive_buffer_bytes: Option<usize>,
-    /// Silence after which the system asks whether the donor's host is still there.
-    pub keepalive_after: Duration,
-    /// Pause between two such questions.
-    pub keepalive_interval: Duration,
-    /// Questions without an answer after which the connection is broken.
-    pub keepalive_retries: u32,
-    /// `TCP_USER_TIMEOUT`: longest time without any answer from the donor's host.
-    pub user_timeout: Duration,
 }
 
 impl Default for SocketOptions {
     fn default() -> Self {
-        Self {
-            receive_buffer_bytes: Some(4 << 20),
-            keepalive_after: Duration::from_secs(30),
-            keepalive_interval: Duration::from_secs(10),
-            keepalive_retries: 6,
-            user_timeout: Duration::from_secs(90),
-        }
+        Self { receive_buffer_bytes: Some(4 << 20) }
     }
 }
 
@@ -178,15 +163,4 @@ fn set_receive_buffer(socket: &Socket, address: SocketAddr, bytes: usize) -> io:
         return Ok(());
     }
     socket.set_recv_buffer_size(bytes)
-}
-
-/// Makes a dead or unreachable donor break the connection instead of looking silent.
-pub(super) fn prepare(stream: &TcpStream, options: &SocketOptions) -> io::Result<()> {
-    let keepalive = TcpKeepalive::new()
-        .with_time(options.keepalive_after)
-        .with_interval(options.keepalive_interval)
-        .with_retries(options.keepalive_retries);
-    let socket = SockRef::from(stream);
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(options.user_timeout))
 }

@@ -1,7 +1,9 @@
 use core::time::Duration;
 
 use super::*;
-use crate::sst::conversation::{End, Refusal};
+use crate::sst::conversation::{CloseReason, End, Refusal};
+use crate::sst::metadata::MetadataError;
+use crate::sst::sniff::Layer;
 use crate::xbstream::{ClosingFile, EntryPath, Fault};
 
 fn no_handshake() -> Option<Refusal> {

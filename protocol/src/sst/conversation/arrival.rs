@@ -225,7 +225,11 @@ impl Conversation {
         head: &[u8],
         ended: bool,
     ) {
-        if content == Content::Metadata && !matches!(self.state, State::AwaitingMetadata) {
+        let is_due = match content {
+            Content::Metadata => matches!(self.state, State::AwaitingMetadata),
+            Content::Keyring | Content::Backup => !self.has_keyring,
+        };
+        if !is_due {
             return self.close(id, CloseReason::SecondMetadata);
         }
         if let Some(role) = self.connections.role_mut(id) {
@@ -289,7 +293,9 @@ impl Conversation {
 
     fn on_keyring(&mut self, now: Instant, id: ConnectionId, container: Container, bytes: Bytes) {
         match decode_keyring(container, bytes) {
+            Ok(_) if self.has_keyring => self.close(id, CloseReason::SecondMetadata),
             Ok(files) => {
+                self.has_keyring = true;
                 self.outputs.push_back(Output::Keyring(files));
                 if matches!(self.state, State::AwaitingArchive) {
                     self.expect_archive(now);

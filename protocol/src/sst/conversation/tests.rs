@@ -1,9 +1,12 @@
+use core::time::Duration;
+
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::connections::CONNECTIONS_MAX;
 use super::*;
-use crate::sst::metadata::MetadataError;
-use crate::sst::peers::Network;
+use crate::sst::metadata::{Metadata, MetadataError};
+use crate::sst::peers::{AllowFrom, Network};
 use crate::sst::sniff::Layer;
 
 const DONOR: &str = "10.0.0.5";
@@ -594,6 +597,9 @@ fn a_keyring_connection_between_the_two_is_kept_and_the_wait_starts_again() {
     let outputs = scene.end(2, End::Clean);
     assert!(matches!(outputs[..], [Output::Keyring(_), Output::Close { .. }]), "{outputs:?}");
     assert_eq!(scene.pass(119), []);
+    scene.connect(4, DONOR);
+    let second = scene.receive(4, &file("donor-keyring", "key"));
+    assert_eq!(second, [close(4, CloseReason::SecondMetadata)]);
     scene.connect(3, DONOR);
     let outputs = scene.receive(3, &backup());
     assert!(matches!(outputs[..], [Output::StartArchive { .. }]), "{outputs:?}");
