@@ -112,6 +112,8 @@ impl SstListener {
         notices: mpsc::Sender<Notice>,
         cancel: CancellationToken,
     ) -> Result<Evidence, TransferError> {
-        run::Driver::new(self.sockets, self.config, self.tls, notices).run(events, cancel).await
+        run::Driver::new(self.sockets, self.config.conversation, self.tls, notices)
+            .run(events, cancel)
+            .await
     }
 }

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use galera_protocol::sst::conversation::{
-    ConnectionId, Conversation, End, Event, Evidence, Failure, Input, Output,
+    self, ConnectionId, Conversation, End, Event, Evidence, Failure, Input, Output,
 };
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -24,7 +24,7 @@ use super::archive::{self, ArchiveWatch};
 use super::clock::Clock;
 use super::stream::Stream;
 use super::tls::TlsAcceptor;
-use super::{Config, Notice, TransferError};
+use super::{Notice, TransferError};
 use crate::net::socket::Options;
 
 /// Bytes of one read until a connection is recognised, and of conn 1.
@@ -67,7 +67,6 @@ struct RunningArchive {
 /// Owns the conversation and every connection of one transfer.
 pub(super) struct Driver {
     sockets: Vec<TcpListener>,
-    config: Config,
     tls: Option<TlsAcceptor>,
     clock: Clock,
     conversation: Conversation,
@@ -85,15 +84,14 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(
         sockets: Vec<TcpListener>,
-        config: Config,
+        config: conversation::Config,
         tls: Option<TlsAcceptor>,
         notices: mpsc::Sender<Notice>,
     ) -> Self {
         Self {
             sockets,
             clock: Clock::start(),
-            conversation: Conversation::new(config.conversation.clone()),
-            config,
+            conversation: Conversation::new(config),
             tls,
             notices,
             next_connection: 0,

@@ -43,17 +43,11 @@ impl From<SocketAddr> for Listen {
 }
 
 /// Options of the donor's connections.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SocketOptions {
-    /// Kernel buffer wanted for each connection, in bytes. If the system does not grant it, its
-    /// own automatic sizing stays on: a smaller fixed buffer would be slower than that.
+    /// Kernel buffer wanted for each connection, in bytes; `None` lets the system size it as it
+    /// goes. What the system does not grant is not set: a smaller fixed buffer would be slower.
     pub receive_buffer_bytes: Option<usize>,
-}
-
-impl Default for SocketOptions {
-    fn default() -> Self {
-        Self { receive_buffer_bytes: Some(4 << 20) }
-    }
 }
 
 /// A listening socket could not be opened.
