@@ -29,9 +29,10 @@ impl<'a> Consensus<'a> {
     pub(super) fn is_reached(&self) -> bool {
         let Some(mine) = self.own_join() else { return false };
         self.is_consistent_in_view(mine)
-            && self.nodes.operational().all(|(_, node)| {
-                node.join.as_ref().is_some_and(|join| self.is_consistent(join))
-            })
+            && self
+                .nodes
+                .operational()
+                .all(|(_, node)| node.join.as_ref().is_some_and(|join| self.is_consistent(join)))
     }
 
     /// Does a proposal say what my own proposal says, and what I have?
@@ -47,9 +48,11 @@ impl<'a> Consensus<'a> {
 
     /// How far SAFE can still get in this view.
     pub(super) fn highest_reachable_safe(&self) -> Option<Seqno> {
-        self.nodes.iter().filter(|(id, node)| self.counts_in_view(id, node)).filter_map(
-            |(id, node)| self.reachable_through(id, node),
-        ).min()
+        self.nodes
+            .iter()
+            .filter(|(id, node)| self.counts_in_view(id, node))
+            .filter_map(|(id, node)| self.reachable_through(id, node))
+            .min()
     }
 
     /// True if everybody who goes on lists the node as suspected.
@@ -162,9 +165,8 @@ fn are_equal(a: &Join, b: &Join) -> bool {
     };
     let mine = a.proposal.nodes.filtered(|entry| compared(a, entry));
     let theirs = b.proposal.nodes.filtered(|entry| compared(b, entry));
-    let agree = |(a, b): ((&NodeId, &NodeEntry), (&NodeId, &NodeEntry))| {
-        a.0 == b.0 && a.1.agrees_with(b.1)
-    };
+    let agree =
+        |(a, b): ((&NodeId, &NodeEntry), (&NodeId, &NodeEntry))| a.0 == b.0 && a.1.agrees_with(b.1);
     let (mine, theirs) = (mine.collect::<Vec<_>>(), theirs.collect::<Vec<_>>());
     mine.len() == theirs.len() && mine.into_iter().zip(theirs).all(agree)
 }

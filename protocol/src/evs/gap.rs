@@ -107,7 +107,9 @@ impl Evs {
 
     /// "I have accepted this INSTALL."
     pub(super) fn send_commit_gap(&mut self) {
-        let Some(FifoSeqno(fifo)) = self.pending().map(|pending| pending.fifo_seqno) else { return };
+        let Some(FifoSeqno(fifo)) = self.pending().map(|pending| pending.fifo_seqno) else {
+            return;
+        };
         self.send_pending_gap(Flags::COMMIT, Gap { seqno: Seqno(fifo), ..Gap::install() });
         self.handle_own_commit();
     }

@@ -24,7 +24,10 @@ impl Evs {
         }
         rule("steps are few", self.steps.len() < 100_000)?;
         let is_entering = self.steps.iter().any(|step| matches!(step, Step::EnterView));
-        rule("only INSTALL leads into a view", !is_entering || matches!(self.state, State::Install(_)))
+        rule(
+            "only INSTALL leads into a view",
+            !is_entering || matches!(self.state, State::Install(_)),
+        )
     }
 
     /// The highest own number, for tests that look at windows.

@@ -18,9 +18,9 @@ const JOIN_PERIOD: Duration = Duration::from_millis(100);
 impl Evs {
     pub(super) fn handle_join_message(&mut self, incoming: Incoming) {
         let (view, version) = (incoming.view(), incoming.message.header.version);
-        let representative_is_ahead = self.pending().is_some_and(|pending| {
-            pending.join.source == incoming.source && pending.view == view
-        });
+        let representative_is_ahead = self
+            .pending()
+            .is_some_and(|pending| pending.join.source == incoming.source && pending.view == view);
         if representative_is_ahead {
             return self.follow_representative(incoming);
         }
@@ -166,9 +166,7 @@ impl Evs {
     /// Sends the INSTALL if it is ours to send.
     pub(super) fn install_if_agreed(&mut self) {
         let is_free = matches!(self.state, State::Gather(None));
-        if is_free
-            && self.nodes.representative() == Some(self.me)
-            && self.consensus().is_reached()
+        if is_free && self.nodes.representative() == Some(self.me) && self.consensus().is_reached()
         {
             self.decide();
         }

@@ -170,7 +170,8 @@ impl Nodes {
 
     /// Who decides: the lowest node that goes on.
     pub(super) fn representative(&self) -> Option<NodeId> {
-        let goes_on = |node: &Node| node.is_operational && !node.is_inactive && node.leave.is_none();
+        let goes_on =
+            |node: &Node| node.is_operational && !node.is_inactive && node.leave.is_none();
         self.iter().find(|(_, node)| goes_on(node)).map(|(id, _)| *id)
     }
 

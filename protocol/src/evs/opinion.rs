@@ -75,9 +75,7 @@ impl Evs {
         let unseen: Vec<NodeId> = self
             .nodes
             .operational()
-            .filter(|(id, node)| {
-                **id != self.me && !self.view.contains(id) && node.join.is_none()
-            })
+            .filter(|(id, node)| **id != self.me && !self.view.contains(id) && node.join.is_none())
             .map(|(id, _)| *id)
             .collect();
         for id in unseen {

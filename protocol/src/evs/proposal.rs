@@ -33,7 +33,8 @@ impl Evs {
             return self.entry_by_join(id, join, opinion);
         }
         if let Some(leave) = &node.leave {
-            let left = NodeEntry { leave_seqno: leave.leave.last_sent, view: leave.view, ..opinion };
+            let left =
+                NodeEntry { leave_seqno: leave.leave.last_sent, view: leave.view, ..opinion };
             return if leave.view == self.view.id { self.measured(id, left) } else { left };
         }
         if self.view.contains(id) { self.measured(id, opinion) } else { opinion }

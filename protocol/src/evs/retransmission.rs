@@ -86,7 +86,8 @@ impl Evs {
     fn best_source_for(&self, dead: &NodeId) -> (Option<NodeId>, Seqno) {
         let mut best = (None, Seqno::NONE);
         for (id, node) in self.nodes.operational().filter(|(id, _)| **id != self.me) {
-            let entry = node.join_from(self.view.id).and_then(|join| join.proposal.nodes.entry(dead));
+            let entry =
+                node.join_from(self.view.id).and_then(|join| join.proposal.nodes.entry(dead));
             // What it says of another view has nothing to do with our numbers.
             let Some(entry) = entry.filter(|entry| entry.view == self.view.id) else { continue };
             let last = entry.range.lowest_unseen.previous();

@@ -118,22 +118,18 @@ impl State {
     pub(super) fn queue(&self) -> Option<&SendQueue> {
         match self {
             Self::Operational(queue) => Some(queue),
-            Self::Closed
-            | Self::Joining
-            | Self::Gather(_)
-            | Self::Install(_)
-            | Self::Leaving => None,
+            Self::Closed | Self::Joining | Self::Gather(_) | Self::Install(_) | Self::Leaving => {
+                None
+            }
         }
     }
 
     pub(super) fn queue_mut(&mut self) -> Option<&mut SendQueue> {
         match self {
             Self::Operational(queue) => Some(queue),
-            Self::Closed
-            | Self::Joining
-            | Self::Gather(_)
-            | Self::Install(_)
-            | Self::Leaving => None,
+            Self::Closed | Self::Joining | Self::Gather(_) | Self::Install(_) | Self::Leaving => {
+                None
+            }
         }
     }
 }

@@ -27,7 +27,8 @@ impl Readers<'_> {
     pub(super) fn check(&self, message: &Message) -> Result<(), Violation> {
         Violation::Length.unless(message.encoded_len() <= MESSAGE_BYTES_MAX)?;
         Violation::Version.unless(message.header.version <= 1)?;
-        Violation::Source.unless(matches!(message.body, Body::Install(_)) == self.names_me(message))?;
+        Violation::Source
+            .unless(matches!(message.body, Body::Install(_)) == self.names_me(message))?;
         match &message.body {
             Body::User(user) => check_user(&message.header, user),
             Body::Delegate(inner) => self.check_delegate(inner),

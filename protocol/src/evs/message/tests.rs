@@ -150,7 +150,11 @@ fn every_captured_message_is_refused_when_any_tail_is_missing() {
         // A USER message is whole wherever its payload ends, and a DELEGATE of one likewise.
         let fixed = if vector["fields"]["type"] == "USER" { 52 } else { bytes.len() };
         for length in 0..fixed {
-            assert!(Message::decode(&bytes.slice(..length)).is_err(), "{} {length}", vector["name"]);
+            assert!(
+                Message::decode(&bytes.slice(..length)).is_err(),
+                "{} {length}",
+                vector["name"]
+            );
         }
     }
 }
@@ -271,16 +275,19 @@ fn any_proposal() -> impl Strategy<Value = Proposal> {
 
 fn any_user() -> impl Strategy<Value = Body> {
     let payload = proptest::collection::vec(any::<u8>(), 0..64);
-    (any::<(u8, u8, i64, i64)>(), payload).prop_map(|((user_type, seq_range, seq, aru), payload)| {
-        let payload = payload.into();
-        Body::User(User { user_type, seq_range, seqno: Seqno(seq), aru: Seqno(aru), payload })
-    })
+    (any::<(u8, u8, i64, i64)>(), payload).prop_map(
+        |((user_type, seq_range, seq, aru), payload)| {
+            let payload = payload.into();
+            Body::User(User { user_type, seq_range, seqno: Seqno(seq), aru: Seqno(aru), payload })
+        },
+    )
 }
 
 fn any_body() -> impl Strategy<Value = Body> {
-    let gap = (any::<(i64, i64)>(), any_node(), any_range()).prop_map(|((seq, aru), node, range)| {
-        Body::Gap(Gap { seqno: Seqno(seq), aru: Seqno(aru), range_node: node, range })
-    });
+    let gap =
+        (any::<(i64, i64)>(), any_node(), any_range()).prop_map(|((seq, aru), node, range)| {
+            Body::Gap(Gap { seqno: Seqno(seq), aru: Seqno(aru), range_node: node, range })
+        });
     let leave = any::<(i64, i64)>()
         .prop_map(|(seq, aru)| Body::Leave(Leave { last_sent: Seqno(seq), aru: Seqno(aru) }));
     let delayed = proptest::collection::btree_map(any_node(), any::<u8>(), 0..5)
@@ -309,13 +316,14 @@ fn any_header() -> impl Strategy<Value = Header> {
 
 fn any_message() -> impl Strategy<Value = Message> {
     let plain = (any_header(), any_body()).prop_map(|(header, body)| Message { header, body });
-    let delegate =
-        (any_header(), any_header(), any_node(), any_user()).prop_map(|(outer, inner, node, user)| {
+    let delegate = (any_header(), any_header(), any_node(), any_user()).prop_map(
+        |(outer, inner, node, user)| {
             let flags = inner.flags.union(Flags::SOURCE);
             let header = Header { source: Some(node), flags, ..inner };
             let inner = Box::new(Message { header, body: user });
             Message { header: outer, body: Body::Delegate(inner) }
-        });
+        },
+    );
     prop_oneof![7 => plain, 1 => delegate]
 }
 
