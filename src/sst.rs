@@ -21,10 +21,11 @@ mod clock;
 mod run;
 mod socket;
 mod stream;
+mod tls;
 
 use std::net::SocketAddr;
 
-use galera_protocol::sst::conversation::{self, Evidence, Failure};
+use galera_protocol::sst::conversation::{self, Evidence, Failure, TlsPolicy};
 use galera_protocol::sst::metadata::{Metadata, MetadataFile};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 pub use archive::ArchiveReader;
 pub use conversation::{Event, Judgement};
 pub use socket::{BindError, Listen, SocketOptions};
+pub use tls::{TlsAcceptor, TlsError, TlsFiles};
 
 /// Notices that are on their way at most: one of each kind, and one to spare.
 pub const NOTICES_MAX: usize = 4;
@@ -74,6 +76,7 @@ pub enum TransferError {
 pub struct SstListener {
     sockets: Vec<tokio::net::TcpListener>,
     config: Config,
+    tls: Option<TlsAcceptor>,
 }
 
 impl SstListener {
@@ -81,7 +84,15 @@ impl SstListener {
     /// one the group chose. Must be called within a Tokio runtime.
     pub fn bind(config: Config) -> Result<Self, BindError> {
         let sockets = socket::bind(&config.listen, &config.socket)?;
-        Ok(Self { sockets, config })
+        Ok(Self { sockets, config, tls: None })
+    }
+
+    /// Takes connections inside TLS only: from here on plain text is refused.
+    #[must_use]
+    pub fn with_tls(mut self, acceptor: TlsAcceptor) -> Self {
+        self.config.conversation.tls = TlsPolicy::Required;
+        self.tls = Some(acceptor);
+        self
     }
 
     /// The addresses that were bound; with port 0 asked for, the ports that the system chose.
@@ -101,6 +112,6 @@ impl SstListener {
         notices: mpsc::Sender<Notice>,
         cancel: CancellationToken,
     ) -> Result<Evidence, TransferError> {
-        run::Driver::new(self.sockets, self.config, notices).run(events, cancel).await
+        run::Driver::new(self.sockets, self.config, self.tls, notices).run(events, cancel).await
     }
 }

@@ -13,7 +13,7 @@
 //! a word (spec 05 §6.5). When several disagree, [`decide`] names the cause and not what followed
 //! from it: a sink that failed breaks the connection, which then makes the donor fail.
 
-use crate::sst::conversation::{Evidence, Failure as TransferFailure};
+use crate::sst::conversation::{CloseReason, Evidence, Failure as TransferFailure};
 use crate::sst::metadata::MetadataError;
 use crate::sst::sniff::Layer;
 use crate::xbstream::{Completeness, Gap, StreamError};
@@ -379,6 +379,9 @@ const fn witness_of(failure: &TransferFailure) -> Option<Witness> {
 
 /// What the caller should do about a failed conversation.
 pub const fn class_of(failure: &TransferFailure) -> ExitClass {
+    if follows_from_distrust(failure) {
+        return ExitClass::Identity;
+    }
     match failure {
         TransferFailure::DonorAddressUnknown => ExitClass::Configuration,
         TransferFailure::Wrapped { layer } => match layer {
@@ -411,6 +414,16 @@ pub const fn class_of(failure: &TransferFailure) -> ExitClass {
         TransferFailure::TooSlow { .. } | TransferFailure::NotStored => ExitClass::SinkFailed,
         TransferFailure::DonorFailed { .. } | TransferFailure::DonorGone => ExitClass::DonorFailed,
     }
+}
+
+/// The donor fails, or goes away content, because one side does not trust the other.
+const fn follows_from_distrust(failure: &TransferFailure) -> bool {
+    matches!(
+        failure,
+        TransferFailure::DonorFailed { refusal: Some(refusal), .. }
+        | TransferFailure::SentElsewhere { refusal: Some(refusal) }
+            if matches!(refusal.reason, CloseReason::NoHandshake)
+    )
 }
 
 #[cfg(test)]

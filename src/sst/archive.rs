@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::clock::Clock;
-use super::stream::{ShutdownHandle, Stream, end_of};
+use super::stream::{ShutdownHandle, Stream};
 
 /// The backup as the donor sends it.
 ///
@@ -71,6 +71,11 @@ pub(super) fn open(stream: Stream, head: Bytes, clock: Clock) -> (ArchiveReader,
 }
 
 impl ArchiveReader {
+    /// Version of TLS that protects the stream, if any does.
+    pub fn tls_version(&self) -> Option<&'static str> {
+        self.stream.tls_version()
+    }
+
     fn on_bytes(&self, count: usize) {
         let since = self.clock.now();
         let count = u64::try_from(count).unwrap_or(u64::MAX);
@@ -128,7 +133,7 @@ impl ArchiveReader {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => {
-                self.finish(end_of(&error));
+                self.finish(self.stream.end_of(&error));
                 Poll::Ready(Err(error))
             }
         }
@@ -146,7 +151,14 @@ impl AsyncRead for ArchiveReader {
         }
         match self.end {
             Some(End::Clean) => return Poll::Ready(Ok(())),
-            Some(End::Reset | End::TimedOut | End::Truncated | End::Failed | End::Abandoned) => {
+            Some(
+                End::Reset
+                | End::TimedOut
+                | End::Truncated
+                | End::NoHandshake
+                | End::Failed
+                | End::Abandoned,
+            ) => {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             }
             None => {}

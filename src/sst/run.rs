@@ -23,7 +23,8 @@ use tracing::{debug, info, warn};
 use super::archive::{self, ArchiveWatch};
 use super::clock::Clock;
 use super::socket;
-use super::stream::{Stream, end_of};
+use super::stream::Stream;
+use super::tls::TlsAcceptor;
 use super::{Config, Notice, TransferError};
 
 /// Bytes of one read until a connection is recognised, and of conn 1.
@@ -67,6 +68,7 @@ struct RunningArchive {
 pub(super) struct Driver {
     sockets: Vec<TcpListener>,
     config: Config,
+    tls: Option<TlsAcceptor>,
     clock: Clock,
     conversation: Conversation,
     notices: mpsc::Sender<Notice>,
@@ -84,6 +86,7 @@ impl Driver {
     pub(super) fn new(
         sockets: Vec<TcpListener>,
         config: Config,
+        tls: Option<TlsAcceptor>,
         notices: mpsc::Sender<Notice>,
     ) -> Self {
         Self {
@@ -91,6 +94,7 @@ impl Driver {
             clock: Clock::start(),
             conversation: Conversation::new(config.conversation.clone()),
             config,
+            tls,
             notices,
             next_connection: 0,
             resting: BTreeMap::new(),
@@ -195,7 +199,7 @@ impl Driver {
         while let Some(output) = self.conversation.poll_output() {
             match output {
                 Output::Read { connection } => self.read(connection),
-                Output::StartTls { connection, .. } => self.refuse_tls(connection),
+                Output::StartTls { connection, head } => self.start_tls(connection, head),
                 Output::Close { connection, reason } => {
                     debug!(connection = connection.0, %reason, "connection closed");
                     self.close(connection);
@@ -226,9 +230,20 @@ impl Driver {
         self.reads.push(Box::pin(read_once(connection, stream, closer)));
     }
 
-    fn refuse_tls(&mut self, connection: ConnectionId) {
-        warn!(connection = connection.0, "TLS is not available");
-        self.close(connection);
+    /// The next read does the handshake. Without TLS of our own the read never comes, and the
+    /// conversation's limits end the connection.
+    fn start_tls(&mut self, connection: ConnectionId, head: Bytes) {
+        let Some(stream) = self.resting.remove(&connection) else { return };
+        let Some(acceptor) = &self.tls else { return };
+        match stream.start_tls(acceptor, head) {
+            Ok(stream) => {
+                self.resting.insert(connection, stream);
+            }
+            Err(error) => {
+                warn!(connection = connection.0, %error, "start TLS");
+                self.input(Input::Ended { connection, end: End::NoHandshake });
+            }
+        }
     }
 
     fn close(&mut self, connection: ConnectionId) {
@@ -292,7 +307,10 @@ async fn read_once(
     let result = match read {
         Ok(0) => ReadResult::Ended(End::Clean),
         Ok(_) => ReadResult::Bytes(stream, buffer.freeze()),
-        Err(error) => ReadResult::Ended(end_of(&error)),
+        Err(error) => {
+            debug!(connection = connection.0, %error, "read from the donor");
+            ReadResult::Ended(stream.end_of(&error))
+        }
     };
     ReadDone { connection, result }
 }

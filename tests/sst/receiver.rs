@@ -62,7 +62,11 @@ impl Receiver {
 
     /// Listens as configured.
     pub(crate) fn with(config: Config) -> Self {
-        let listener = SstListener::bind(config).expect("bind to loopback");
+        Self::run(SstListener::bind(config).expect("bind to loopback"))
+    }
+
+    /// Runs a listener.
+    pub(crate) fn run(listener: SstListener) -> Self {
         let address = listener.local_addresses()[0];
         let (events, events_in) = mpsc::channel(16);
         let (notices_out, notices) = mpsc::channel(NOTICES_MAX);

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::process::Stdio;
 
 use galera_protocol::sst::conversation;
-use galera_sst::sst::Event;
+use galera_sst::sst::{Event, Judgement};
 use tokio::process::Command;
 
+use crate::certificates::Version;
 use crate::donor;
-use crate::receiver::{Receiver, judge};
-use galera_sst::sst::Judgement;
+use crate::receiver::{Receiver, accepted, judge};
+use crate::tls::{self, Keys};
 
 /// Runs one pipe as the donor's script does; fails if any member of it does.
 async fn pipe(directory: &Path, command: &str) -> bool {
@@ -63,6 +64,35 @@ async fn the_donors_own_programs_are_received_whole() {
     assert_eq!(Ok(evidence.archive_bytes), u64::try_from(archive.len()));
     let metadata = metadata.expect("metadata");
     assert_eq!(metadata.position.to_string(), format!("{}:{}", donor::STATE, donor::SEQNO));
+}
+
+/// `encrypt=4`, as PXC and MariaDB do it.
+#[tokio::test]
+#[ignore = "needs socat and mbstream"]
+async fn the_donors_own_programs_are_received_whole_over_tls() {
+    let keys = Keys::new();
+    let mut receiver = tls::receiver(&keys.receiver(true));
+    receiver.tell(accepted()).await;
+    let identity = keys.issue("donor", Version::V1);
+    let directory = donor_directory();
+    let (events, address, ca) = (receiver.events.clone(), receiver.address, keys.ca.clone());
+    let donor = tokio::spawn(async move {
+        let socat = format!(
+            "socat -u stdio openssl-connect:{address},cert={},key={},cafile={},verify=1,\
+             commonname='',no-sni=1",
+            identity.certificate.display(),
+            identity.key.display(),
+            ca.display()
+        );
+        let sent = pipe(directory.path(), &format!("{METADATA} | {socat}")).await
+            && pipe(directory.path(), &format!("{BACKUP} | {socat}")).await;
+        let _ = events.send(Event::DonorJoined { code: if sent { 0 } else { -22 } }).await;
+        sent
+    });
+    let (_, archive) = receiver.consume().await;
+    let evidence = receiver.result().await.expect("a complete transfer");
+    assert!(donor.await.expect("no panic"));
+    assert_eq!(Ok(evidence.archive_bytes), u64::try_from(archive.expect("an archive").len()));
 }
 
 #[tokio::test]

@@ -4,12 +4,16 @@
 //! It behaves like the donor's shell script behind `socat -u`: it never reads, and its exit status
 //! is what the group would see as the negated code of the donor's JOIN.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
+use openssl::ssl::{Ssl, SslContext};
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_openssl::SslStream;
 
 /// The position that every scripted donor names.
 pub const STATE: &str = "3ae18adc-e690-11f1-aa68-dbedcff0437f";
@@ -53,8 +57,10 @@ pub const DIALECTS: [Dialect; 6] = [
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// FIN: what every end of `socat` looks like.
+    /// FIN, with TLS behind a `close_notify`: what every end of `socat` looks like.
     Fin,
+    /// FIN alone, also inside TLS.
+    Cut,
     /// RST.
     Reset,
     /// Not at all: silent, until the receiver closes.
@@ -88,6 +94,7 @@ pub enum Step {
 pub struct Donor {
     /// What it does, in order.
     pub steps: Vec<Step>,
+    tls: Option<SslContext>,
 }
 
 impl Donor {
@@ -103,12 +110,19 @@ impl Donor {
             Step::Pause(Duration::from_millis(20)),
             connection(backup, BACKUP_FAILED),
         ];
-        Self { steps }
+        Self::scripted(steps)
     }
 
     /// A donor that does what the steps say.
     pub fn scripted(steps: Vec<Step>) -> Self {
-        Self { steps }
+        Self { steps, tls: None }
+    }
+
+    /// Speaks TLS in every connection, as a client with these keys and this trust.
+    #[must_use]
+    pub fn over_tls(mut self, context: SslContext) -> Self {
+        self.tls = Some(context);
+        self
     }
 
     /// Somebody else, with these bytes, comes first.
@@ -168,10 +182,11 @@ impl Donor {
 
     /// Follows the script; answers with the exit status, 0 for success.
     pub async fn run(self, receiver: SocketAddr) -> i64 {
+        let tls = self.tls;
         for step in self.steps {
             match step {
                 Step::Connection { bytes, piece_bytes, ending, exit_if_broken, matters } => {
-                    let sent = send(receiver, &bytes, piece_bytes, ending).await;
+                    let sent = send(receiver, tls.as_ref(), &bytes, piece_bytes, ending).await;
                     if sent.is_err() && matters {
                         return exit_if_broken;
                     }
@@ -192,24 +207,62 @@ pub fn connection(bytes: Vec<u8>, exit_if_broken: i64) -> Step {
 
 async fn send(
     receiver: SocketAddr,
+    tls: Option<&SslContext>,
     bytes: &[u8],
     piece_bytes: usize,
     ending: Ending,
-) -> std::io::Result<()> {
-    let mut stream = TcpStream::connect(receiver).await?;
-    stream.set_nodelay(true)?;
+) -> io::Result<()> {
+    let mut tcp = TcpStream::connect(receiver).await?;
+    tcp.set_nodelay(true)?;
+    let Some(context) = tls else {
+        write_pieces(&mut tcp, bytes, piece_bytes).await?;
+        return end(tcp, ending).await;
+    };
+    let mut stream = SslStream::new(Ssl::new(context)?, tcp)?;
+    Pin::new(&mut stream).connect().await.map_err(io::Error::other)?;
+    write_pieces(&mut stream, bytes, piece_bytes).await?;
+    if ending == Ending::Fin {
+        stream.shutdown().await?;
+    }
+    end_tls(stream, ending).await
+}
+
+async fn write_pieces(
+    stream: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+    piece_bytes: usize,
+) -> io::Result<()> {
     for piece in bytes.chunks(piece_bytes) {
         stream.write_all(piece).await?;
     }
+    stream.flush().await
+}
+
+async fn end(mut stream: TcpStream, ending: Ending) -> io::Result<()> {
     match ending {
-        Ending::Fin => stream.shutdown().await,
+        Ending::Fin | Ending::Cut => stream.shutdown().await,
         Ending::Reset => {
             // What was sent must have arrived before the reset overtakes it.
             wait_until_acknowledged(&stream).await;
             SockRef::from(&stream).set_linger(Some(Duration::ZERO))
         }
         Ending::Stall => match stream.read(&mut [0]).await {
-            Ok(_) => Err(std::io::ErrorKind::BrokenPipe.into()),
+            Ok(_) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(error) => Err(error),
+        },
+    }
+}
+
+async fn end_tls(mut stream: SslStream<TcpStream>, ending: Ending) -> io::Result<()> {
+    match ending {
+        Ending::Fin => Ok(()),
+        Ending::Cut => SockRef::from(stream.get_ref()).shutdown(std::net::Shutdown::Write),
+        Ending::Reset => {
+            wait_until_acknowledged(stream.get_ref()).await;
+            SockRef::from(stream.get_ref()).set_linger(Some(Duration::ZERO))
+        }
+        Ending::Stall => match stream.read(&mut [0]).await {
+            Ok(_) => Err(io::ErrorKind::BrokenPipe.into()),
             Err(error) => Err(error),
         },
     }
@@ -279,9 +332,9 @@ fn interleaved() -> Vec<u8> {
         payload("shop/orders.ibd", 0, &b[..10_000]),
         payload("ibdata1", 40_000, &a[40_000..]),
         payload("shop/orders.ibd", 10_000, &b[10_000..]),
-        end("shop/orders.ibd"),
-        end("ibdata1"),
-        end("shop/empty.csv"),
+        end_of_file("shop/orders.ibd"),
+        end_of_file("ibdata1"),
+        end_of_file("shop/empty.csv"),
     ]
     .concat()
 }
@@ -332,7 +385,7 @@ fn pattern(length: usize, seed: u8) -> Vec<u8> {
 
 /// A whole file of an xbstream archive, in one payload chunk.
 pub fn file(name: &str, content: &[u8]) -> Vec<u8> {
-    [payload(name, 0, content), end(name)].concat()
+    [payload(name, 0, content), end_of_file(name)].concat()
 }
 
 fn payload(name: &str, offset: u64, content: &[u8]) -> Vec<u8> {
@@ -344,7 +397,7 @@ fn payload(name: &str, offset: u64, content: &[u8]) -> Vec<u8> {
     out
 }
 
-fn end(name: &str) -> Vec<u8> {
+fn end_of_file(name: &str) -> Vec<u8> {
     prefix(b'E', name)
 }
 

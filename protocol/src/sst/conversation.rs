@@ -157,6 +157,8 @@ pub enum End {
     TimedOut,
     /// TLS ended without `close_notify`.
     Truncated,
+    /// The TLS handshake was not completed.
+    NoHandshake,
     /// Another error of the connection.
     Failed,
     /// We stopped reading before the end.

@@ -1,8 +1,13 @@
 use core::time::Duration;
 
 use super::*;
-use crate::sst::conversation::End;
+use crate::sst::conversation::{End, Refusal};
 use crate::xbstream::{ClosingFile, EntryPath, Fault};
+
+fn no_handshake() -> Option<Refusal> {
+    let peer = core::net::Ipv4Addr::LOCALHOST.into();
+    Some(Refusal { peer, reason: CloseReason::NoHandshake })
+}
 
 fn faulty(fault: Fault) -> Files {
     let path = Some(EntryPath::parse(b"shop/orders.ibd").expect("a name"));
@@ -229,6 +234,8 @@ fn every_failure_of_the_conversation_has_its_exit_class() {
         (TransferFailure::Idle { limit, bytes: 0 }, 75),
         (TransferFailure::TooSlow { limit, bytes: 0 }, 74),
         (TransferFailure::DonorFailed { code: -2, refusal: None }, 101),
+        (TransferFailure::DonorFailed { code: -32, refusal: no_handshake() }, 77),
+        (TransferFailure::SentElsewhere { refusal: no_handshake() }, 77),
         (TransferFailure::DonorGone, 101),
         (TransferFailure::OutcomeUnknown, 75),
         (TransferFailure::NoVerdict { limit }, 75),

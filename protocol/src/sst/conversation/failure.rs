@@ -56,6 +56,9 @@ pub enum CloseReason {
     /// It broke before it was of use.
     #[error("broken connection")]
     Broken,
+    /// The TLS handshake failed: one side does not trust the other's certificate.
+    #[error("TLS handshake failed")]
+    NoHandshake,
     /// There is a metadata connection already.
     #[error("second metadata connection")]
     SecondMetadata,
@@ -206,6 +209,7 @@ const fn end_text(end: End) -> &'static str {
         End::Reset => "was reset",
         End::TimedOut => "broke (no answer from its host)",
         End::Truncated => "ended without TLS close_notify",
+        End::NoHandshake => "failed in the TLS handshake",
         End::Failed => "broke",
         End::Abandoned => "was abandoned by us",
     }
