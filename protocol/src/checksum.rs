@@ -1,8 +1,9 @@
 //! Frame checksums (spec 01 §2.4).
 //!
-//! Each sender chooses a kind alone, from its own `socket.checksum`; a receiver accepts all three. The
-//! checksum covers the body's length (four bytes, little-endian, without the flags that share the word
-//! on the wire) and then the body. xbstream's checksums are a different matter: see [`crate::xbstream`].
+//! Each sender chooses a kind alone, from its own `socket.checksum`; a receiver accepts all three.
+//! The checksum covers the body's length (four bytes, little-endian, without the flags that share
+//! the word on the wire) and then the body. xbstream's checksums are a different matter: see
+//! [`crate::xbstream`].
 
 /// How a frame's body is protected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,7 +18,8 @@ pub enum Checksum {
 }
 
 impl Checksum {
-    /// The kind that a value of `socket.checksum` selects. Unknown values mean CRC-32, as in Galera.
+    /// The kind that a value of `socket.checksum` selects. Unknown values mean CRC-32, as in
+    /// Galera.
     pub const fn from_option(value: i64) -> Self {
         match value {
             0 => Self::None,

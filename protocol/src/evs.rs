@@ -178,6 +178,8 @@ pub struct Evs {
     /// The moment of the input that is being handled.
     now: Instant,
     state: State,
+    /// The pseudo view that we started with: what PC is told our first view follows.
+    first_view: ViewId,
     view: CurrentView,
     map: InputMap,
     nodes: Nodes,
@@ -214,6 +216,7 @@ impl Evs {
             me,
             now: Instant::ZERO,
             state: State::Closed,
+            first_view: view.id,
             view,
             next_fifo: 0,
             previous_views,

@@ -1,8 +1,9 @@
 //! The net header: where a frame ends and whether it is intact (spec 01 §2.3).
 //!
-//! A byte stream (of TCP, or inside TLS) is a row of frames; [`FrameDecoder`] cuts it into bodies and
-//! [`encode`] puts a header in front of one. What a body means is [`crate::gmcast::message`]'s business.
-//! There is no resynchronisation: after any error the link is useless and has to be closed.
+//! A byte stream (of TCP, or inside TLS) is a row of frames; [`FrameDecoder`] cuts it into bodies
+//! and [`encode`] puts a header in front of one. What a body means is [`crate::gmcast::message`]'s
+//! business. There is no resynchronisation: after any error the link is useless and has to be
+//! closed.
 //!
 //! The header, little-endian:
 //!
@@ -135,16 +136,16 @@ fn check_length(length: usize) -> Result<(), FrameError> {
     }
 }
 
-/// A TLS record header (alert or handshake, version 3.1 and later). Read as a net header its length is
-/// always over the limit, so no valid frame looks like one.
+/// A TLS record header (alert or handshake, version 3.1 and later). Read as a net header its length
+/// is always over the limit, so no valid frame looks like one.
 fn is_tls(bytes: [u8; HEADER_BYTES]) -> bool {
     matches!(bytes, [0x15 | 0x16, 0x03, 0x01..=0x04, ..])
 }
 
 /// Cuts a byte stream into frame bodies.
 ///
-/// Holds no bytes of its own: the caller keeps appending to one buffer. After an error it repeats that
-/// error and touches nothing more, so that frames behind a violation are never handled.
+/// Holds no bytes of its own: the caller keeps appending to one buffer. After an error it repeats
+/// that error and touches nothing more, so that frames behind a violation are never handled.
 #[derive(Clone, Debug, Default)]
 pub struct FrameDecoder {
     progress: Progress,
@@ -220,8 +221,8 @@ pub fn header(kind: Checksum, body: &[u8]) -> Result<[u8; HEADER_BYTES], FrameEr
     Ok(bytes)
 }
 
-/// True if a plain group connection begins like this: the net header of a HANDSHAKE. A TLS client that
-/// reads these bytes has reached a member that runs without TLS.
+/// True if a plain group connection begins like this: the net header of a HANDSHAKE. A TLS client
+/// that reads these bytes has reached a member that runs without TLS.
 pub fn is_plain_greeting(bytes: &[u8]) -> bool {
     matches!(bytes, [0x24, 0, 0, 0..=3, ..])
 }

@@ -1,9 +1,10 @@
 //! Links between members: handshake, mesh, relaying, liveness (spec 01).
 //!
-//! Every member keeps a link to every other one. This layer finds the others (from the addresses it was
-//! given, and from the lists that members send each other), agrees with each on one link, notices when
-//! one dies, and carries the messages of EVS over them, around holes in the mesh if need be. It does not
-//! know who is a member of what: that is EVS's and PC's business, which tell it through [`Input`].
+//! Every member keeps a link to every other one. This layer finds the others (from the addresses it
+//! was given, and from the lists that members send each other), agrees with each on one link,
+//! notices when one dies, and carries the messages of EVS over them, around holes in the mesh if
+//! need be. It does not know who is a member of what: that is EVS's and PC's business, which tell
+//! it through [`Input`].
 //!
 //! ```text
 //!         EVS                 payload, originator
@@ -15,9 +16,10 @@
 //!        frames over TCP or TLS (the driver)
 //! ```
 //!
-//! The driver owns sockets and TLS. It has to bound the time and number of callers that are still in
-//! their TLS handshake ([`Config::peer_timeout`] and [`config::CALLERS_MAX`] are good limits), and each
-//! link's send queue: USER frames may be dropped from a full queue, any other one closes the link.
+//! The driver owns sockets and TLS. It has to bound the time and number of callers that are still
+//! in their TLS handshake ([`Config::peer_timeout`] and [`config::CALLERS_MAX`] are good limits),
+//! and each link's send queue: USER frames may be dropped from a full queue, any other one closes
+//! the link.
 
 use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeSet, VecDeque};
@@ -118,8 +120,8 @@ pub enum Output {
     Dial { link: LinkId, remote: SocketAddr, bind: Option<IpAddr>, tls: bool },
     /// Send one frame body on a link.
     SendFrame { link: LinkId, body: Bytes, is_user: bool },
-    /// Close a link after flushing what was sent on it (for 5 s at most); give up a dial. No answer is
-    /// needed, a late one is ignored.
+    /// Close a link after flushing what was sent on it (for 5 s at most); give up a dial. No answer
+    /// is needed, a late one is ignored.
     CloseLink { link: LinkId },
     /// A message for EVS, with the originator's UUID (not the link's peer).
     Deliver { source: NodeId, payload: Bytes },
@@ -145,6 +147,8 @@ pub struct Gmcast {
     /// `None` before the start and after the close.
     next_check: Option<Instant>,
     is_closed: bool,
+    /// The last round came so late that silent links got a second chance.
+    has_overslept: bool,
     now: Instant,
     /// Something that others are told, or dials depend on, has changed since the last refresh.
     is_topology_stale: bool,
@@ -157,8 +161,8 @@ pub struct Gmcast {
 }
 
 impl Gmcast {
-    /// A link layer that has not started. `seed` spreads dials and makes connection names; two members
-    /// should have different ones.
+    /// A link layer that has not started. `seed` spreads dials and makes connection names; two
+    /// members should have different ones.
     pub fn new(config: Config, me: NodeId, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let handshake_ids = HandshakeIds::new(config.uuid_epoch, &mut random);
@@ -175,6 +179,7 @@ impl Gmcast {
             next_link: config.first_link,
             next_check: None,
             is_closed: false,
+            has_overslept: false,
             now: Instant::ZERO,
             is_topology_stale: false,
             is_wake_stale: false,

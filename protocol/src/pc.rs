@@ -266,6 +266,8 @@ pub struct Pc {
     is_closing: bool,
     /// The leave began in a running primary view.
     left_primary: bool,
+    /// Why our counters must not be reported any more, found while leaving.
+    doubt: Option<Fatal>,
     /// Number of our last USER message in this primary view.
     sent_seq: u32,
     known: Known,
@@ -304,6 +306,7 @@ impl Pc {
             state: State::Closed,
             is_closing: false,
             left_primary: false,
+            doubt: None,
             sent_seq: 0,
             known: Known::new(me, mine),
             exchange: Exchange::default(),

@@ -10,7 +10,7 @@ use super::receive::Incoming;
 use super::sending::Window;
 use super::state::{State, StateKind};
 use super::{Evs, Start, Step, Timer};
-use crate::id::NodeId;
+use crate::id::{NodeId, ViewKind};
 
 /// Whether others are told at once that the membership changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,13 +119,30 @@ impl Evs {
         true
     }
 
-    /// Everybody we met on the way to our first view is gone. Starts over, in another pseudo view:
-    /// those who formed their view without us hold messages of the old one for stale.
+    /// Before our first view: somebody who knew us is in a view now, and we are not.
+    ///
+    /// The members of that view hold everything from our pseudo view for stale, our JOINs included,
+    /// so they would never let us in.
+    pub(super) fn is_left_behind(&self, incoming: &Incoming) -> bool {
+        let view = incoming.view();
+        let Some(join) = self.nodes.get(&incoming.source).and_then(|node| node.join.as_ref())
+        else {
+            return false;
+        };
+        let proves_view = matches!(incoming.message.body, Body::User(_) | Body::Join(_));
+        proves_view
+            && self.view.is_pseudo()
+            && matches!(self.state, State::Gather(None))
+            && view.kind == ViewKind::Regular
+            && view.seq > join.view.seq
+            && join.proposal.nodes.contains(&self.me)
+    }
+
+    /// Starts over before our first view, in another pseudo view.
     pub(super) fn rejoin(&mut self) {
-        info!("evs lost its group before the first view, joins again");
+        info!("evs was left behind before its first view, joins again");
         self.transition(State::Joining);
-        let seq = self.installs.base().max(self.view.id.seq).saturating_add(1);
-        self.view = CurrentView::pseudo(self.me, seq);
+        self.view = CurrentView::pseudo(self.me, self.view.id.seq.saturating_add(1));
         self.map = InputMap::new(self.view.len(), self.config.held_bytes_per_sender_max);
         self.nodes = Nodes::only(self.me, self.now);
         self.installs.restart();
@@ -133,6 +150,8 @@ impl Evs {
         self.arm(Timer::Retransmission, self.config.join_retrans_period);
         if self.is_leave_pending {
             self.steps.push_back(Step::Leave);
+        } else {
+            self.send_join();
         }
     }
 }

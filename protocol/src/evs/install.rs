@@ -27,10 +27,6 @@ pub(super) struct Installs {
 }
 
 impl Installs {
-    pub(super) fn base(&self) -> u32 {
-        self.base
-    }
-
     fn next_seq(&mut self, highest_view: u32) -> u32 {
         self.base = self.base.max(highest_view);
         self.attempts += 1;
@@ -183,10 +179,16 @@ impl Evs {
         };
         let members = of_view(|entry| entry.is_operational);
         let left = of_view(|entry| !entry.is_operational && entry.is_leaving());
-        let id = self.view.id.with_kind(ViewKind::Transitional);
+        let id = self.transitional_id();
         let gone = |id: &&NodeId| !members.contains(id) && !left.contains(id);
         let partitioned = self.view.iter().filter(gone).copied().collect();
         View { left, partitioned, ..View::new(id, self.view.version, members) }
+    }
+
+    /// The id of the view that ends; what came before the first view has always the same.
+    pub(super) fn transitional_id(&self) -> ViewId {
+        let ending = if self.view.is_pseudo() { self.first_view } else { self.view.id };
+        ending.with_kind(ViewKind::Transitional)
     }
 
     /// Enters the view that was agreed on. The layer above may send as soon as it sees the view.

@@ -61,7 +61,7 @@ impl Evs {
     /// The end: everything that is contiguous is delivered, then the empty view.
     pub(super) fn enter_closed(&mut self) {
         self.deliver();
-        let id = self.view.id.with_kind(ViewKind::Transitional);
+        let id = self.transitional_id();
         let alone = View::new(id, self.view.version, [self.me].into());
         let partitioned = self.view.iter().filter(|id| **id != self.me).copied().collect();
         self.emit(Output::View(View { partitioned, ..alone }));

@@ -66,6 +66,9 @@ impl Evs {
             }
             return;
         }
+        if self.is_left_behind(&incoming) {
+            return self.rejoin();
+        }
         if self.is_wanted(&incoming) && self.passes_fifo_filter(&incoming) {
             self.dispatch(incoming);
         }

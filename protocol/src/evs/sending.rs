@@ -7,7 +7,7 @@ use super::input_map::Held;
 use super::message::{
     Body, Flags, Gap, Header, Message, PAYLOAD_BYTES_MAX, USER_TYPE_PROTOCOL, User,
 };
-use super::send_queue::Queued;
+use super::send_queue::{Queued, SendQueue};
 use super::state::StateKind;
 use super::validator::Readers;
 use super::{Evs, Failure, FifoSeqno, Output, Seqno, Step};
@@ -77,21 +77,19 @@ impl Evs {
         }
     }
 
-    /// Sends what waits, as far as the window allows. Tells the others where we are if it allows
-    /// nothing: two members with full windows would otherwise wait for each other.
-    pub(super) fn drain_queue(&mut self, window: Window) {
-        let mut is_first = true;
+    /// Sends what waits, as far as the window allows. False if something waits and the window does
+    /// not allow even the first.
+    pub(super) fn drain_queue(&mut self, window: Window) -> bool {
+        let mut has_sent = false;
         while let Some(queued) = self.state.queue().and_then(|queue| queue.front()).cloned() {
             if !self.may_send(window) {
-                if is_first {
-                    self.send_acknowledgement();
-                }
-                return;
+                return has_sent;
             }
             self.send_user(&queued, None);
-            self.state.queue_mut().map(super::send_queue::SendQueue::pop);
-            is_first = false;
+            self.state.queue_mut().map(SendQueue::pop);
+            has_sent = true;
         }
+        true
     }
 
     /// An empty message: shows that we live, and gives others something to acknowledge.

@@ -4,7 +4,7 @@
 //! No name is resolved here; that is the driver's part.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use core::str::FromStr;
 
 /// The port of group traffic where none is given.
@@ -175,9 +175,9 @@ fn parse_port(whole: &str, port: &str) -> Result<u16, AddressError> {
     number.ok_or_else(|| AddressError::Port(whole.to_owned()))
 }
 
-/// Parses `gmcast.listen_addr`: `[tcp://|ssl://]ip[:port]`. The scheme says nothing: TLS is on or off
-/// by other options. Without a scheme a colon is not allowed, as in Galera, unless the text is an IPv6
-/// address. The host has to be numeric.
+/// Parses `gmcast.listen_addr`: `[tcp://|ssl://]ip[:port]`. The scheme says nothing: TLS is on or
+/// off by other options. Without a scheme a colon is not allowed, as in Galera, unless the text is
+/// an IPv6 address. The host has to be numeric.
 pub fn parse_listen(text: &str, default_port: u16) -> Result<SocketAddr, AddressError> {
     let bare = match text.split_once("://") {
         Some(("tcp" | "ssl", rest)) => rest,
@@ -225,13 +225,13 @@ pub fn parse_advertised(text: &[u8]) -> Option<Advertised> {
     Some(Advertised { port, address })
 }
 
-/// The one form in which addresses are compared: IPv4-mapped IPv6 becomes IPv4.
+/// The one form in which addresses are compared: IPv4-mapped IPv6 becomes IPv4, flow labels go.
 pub fn canonical(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(_) => address,
         SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
             Some(v4) => SocketAddr::new(IpAddr::V4(v4), v6.port()),
-            None => address,
+            None => SocketAddrV6::new(*v6.ip(), v6.port(), 0, v6.scope_id()).into(),
         },
     }
 }

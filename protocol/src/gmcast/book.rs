@@ -1,11 +1,12 @@
-//! The address book: where members may be found, and when to dial them (spec 01 §4.1, 4.2, 4.5, 4.6).
+//! The address book: where members may be found, and when to dial them (spec 01 §4.1, 4.2, 4.5,
+//! 4.6).
 //!
-//! | list      | holds                                                       | dialled                  |
-//! |-----------|-------------------------------------------------------------|--------------------------|
-//! | names     | initial addresses that have to be looked up                 | through `pending`        |
-//! | `pending` | initial addresses nobody has answered at                    | while members are missing |
-//! | `remote`  | addresses of known nodes: linked once, or listed by others  | while there is no link   |
-//! | `own`     | addresses that turned out to be ourselves                   | never                    |
+//! | list      | holds                                           | dialled                |
+//! |-----------|-------------------------------------------------|------------------------|
+//! | names     | initial addresses that have to be looked up     | through `pending`      |
+//! | `pending` | initial addresses nobody has answered at        | while members are missing |
+//! | `remote`  | known nodes: linked once, or listed by others   | while there is no link |
+//! | `own`     | addresses that turned out to be ourselves       | never                  |
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -62,7 +63,8 @@ pub(super) struct AddressBook {
 }
 
 impl AddressBook {
-    /// Sorts the initial addresses into numbers and names. Our own listen address is no one to call.
+    /// Sorts the initial addresses into numbers and names. Our own listen address is no one to
+    /// call.
     pub(super) fn new(initial: &[HostPort], listen: SocketAddr) -> Self {
         let mut book = Self { own: BTreeSet::from([canonical(listen)]), ..Self::default() };
         for target in initial.iter().take(ADDRESSES_MAX) {
@@ -80,8 +82,10 @@ impl AddressBook {
 
     /// Notes that dialling this address reached ourselves.
     pub(super) fn found_own(&mut self, address: SocketAddr) {
-        // Only addresses that we dial come here, so their number is bounded by what may be dialled.
-        self.own.insert(address);
+        // A peer may list any number of addresses that lead to us. What does not fit is dialled again.
+        if self.own.len() < ADDRESSES_MAX {
+            self.own.insert(address);
+        }
         self.pending.remove(&address);
         self.remote.remove(&address);
     }
@@ -134,8 +138,8 @@ impl AddressBook {
         self.pending.clear();
     }
 
-    /// Takes the names that are due for a look-up. One whose addresses are all `linked`, or on the way
-    /// to it, is not.
+    /// Takes the names that are due for a look-up. One whose addresses are all `linked`, or on the
+    /// way to it, is not.
     pub(super) fn take_lookups(
         &mut self,
         now: Instant,
@@ -184,8 +188,8 @@ impl AddressBook {
         }
     }
 
-    /// Notes who was met at an address. Another UUID than before makes a fresh entry, which is never in
-    /// time wait. Returns the UUID that was known before, if it was another one.
+    /// Notes who was met at an address. Another UUID than before makes a fresh entry, which is
+    /// never in time wait. Returns the UUID that was known before, if it was another one.
     pub(super) fn met(
         &mut self,
         now: Instant,
@@ -211,8 +215,8 @@ impl AddressBook {
         }
     }
 
-    /// Notes a failure: dial again after `delay`, unless it has failed too often for an address that
-    /// was only heard of.
+    /// Notes a failure: dial again after `delay`, unless it has failed too often for an address
+    /// that was only heard of.
     pub(super) fn failed(
         &mut self,
         now: Instant,

@@ -14,8 +14,8 @@ impl Gmcast {
         self.fail_link(now, id, reason);
     }
 
-    /// OK, then the end, and no word in between. With another link to the same node the peer has only
-    /// chosen that one.
+    /// OK, then the end, and no word in between. With another link to the same node the peer has
+    /// only chosen that one.
     fn is_dropped_after_ok(&self, id: LinkId) -> bool {
         let Some(link) = self.links.link(id) else {
             return false;

@@ -1,4 +1,5 @@
-//! Facts about links for people: logs, `status`, `doctor`. Nothing here is needed to run the protocol.
+//! Facts about links for people: logs, `status`, `doctor`. Nothing here is needed to run the
+//! protocol.
 
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
@@ -25,15 +26,15 @@ pub enum Event {
     LinkEstablished { link: LinkId, node: NodeId, segment: Segment, remote: SocketAddr },
     /// A link is gone, or never came to be.
     LinkClosed(LinkClosed),
-    /// Members do not accept our UUID. It takes another one to go on; whether to take one is for the
-    /// user to say if we were evicted.
+    /// Members do not accept our UUID. It takes another one to go on; whether to take one is for
+    /// the user to say if we were evicted.
     IdentityRefused { problem: IdentityProblem, remote: SocketAddr },
     /// The process at this address is another one than before.
     IdentityChanged { remote: SocketAddr, before: NodeId, now: NodeId },
     /// This address is our own; it will not be dialled again.
     OwnAddressFound { remote: SocketAddr },
-    /// Members without a link to us are reached through others from now on. With nobody unreachable:
-    /// no longer.
+    /// Members without a link to us are reached through others from now on. With nobody
+    /// unreachable: no longer.
     RelayingChanged { unreachable: BTreeSet<NodeId>, through: BTreeSet<NodeId> },
 }
 
@@ -72,8 +73,8 @@ pub enum Reason {
     Ended(LinkEnd),
     /// Silent for longer than `gmcast.peer_timeout`.
     TimedOut,
-    /// Accepted and dropped at once: the peer still has us in its time wait. Normal for a UUID that was
-    /// a member a moment ago.
+    /// Accepted and dropped at once: the peer still has us in its time wait. Normal for a UUID that
+    /// was a member a moment ago.
     TimeWait,
     /// The peer is still in our time wait.
     PeerInTimeWait,
@@ -180,9 +181,11 @@ impl Refusal {
 /// Why our UUID is of no more use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdentityProblem {
-    /// The operator or the members banned it. Do not come back under another one without being told to.
+    /// The operator or the members banned it. Do not come back under another one without being told
+    /// to.
     Evicted,
-    /// Somebody else has it, or members still know it at another address. Start over with a new one.
+    /// Somebody else has it, or members still know it at another address. Start over with a new
+    /// one.
     Duplicate,
 }
 

@@ -2,19 +2,21 @@
 //!
 //! The acceptor speaks first. Who may not come in, and how it learns that:
 //!
-//! | the peer                                      | as acceptor            | as initiator |
-//! |-----------------------------------------------|------------------------|--------------|
-//! | has another group name                        | FAIL `invalid group`   | cannot know  |
-//! | advertises no address                         | FAIL `invalid node address` | —       |
-//! | is evicted                                    | FAIL `evicted`         | closed       |
-//! | is ourselves                                  | closed                 | closed, address never dialled again |
-//! | has our UUID, or that of a member of our primary component at another address | FAIL `duplicate uuid` | the same |
-//! | has the UUID of any other link, at another address | closed            | closed       |
-//! | is linked already, at the same address        | the greater handshake id survives | the same |
+//! | the peer                        | as acceptor                 | as initiator         |
+//! |---------------------------------|-----------------------------|----------------------|
+//! | has another group name          | FAIL `invalid group`        | cannot know          |
+//! | advertises no address           | FAIL `invalid node address` | —                    |
+//! | is evicted                      | FAIL `evicted`              | closed               |
+//! | is ourselves                    | closed                      | closed, never dialled again |
+//! | has our UUID, once we have reached a primary component | FAIL `duplicate uuid` | the same |
+//! | has our UUID otherwise          | closed; ours is lost        | the same             |
+//! | is a member of our primary component, linked at another address | FAIL `duplicate uuid` | the same |
+//! | is otherwise linked at another address | closed               | closed               |
+//! | is linked at the same address   | the greater handshake id survives | the same       |
 //!
-//! FAIL `duplicate uuid` ends a server that is not part of a primary component yet. A sound one may come
-//! to meet us twice while it starts (two addresses of ours, an address translator), so that only an
-//! impostor gets it; for the others a closed connection says "try again" just as well.
+//! FAIL `duplicate uuid` ends a server that is not part of a primary component yet. A sound one may
+//! come to meet us twice while it starts (two addresses of ours, an address translator), so that
+//! only an impostor gets it; for the others a closed connection says "try again" just as well.
 
 use core::net::SocketAddr;
 

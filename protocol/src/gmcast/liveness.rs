@@ -15,16 +15,25 @@ use crate::time::Instant;
 impl Gmcast {
     /// Runs what is due, whichever input notices it.
     pub(super) fn run_timers(&mut self, now: Instant) {
-        if self.next_check.is_some_and(|due| due <= now) {
+        if let Some(due) = self.next_check.filter(|due| *due <= now) {
             self.next_check = Some(now + CHECK_PERIOD);
-            self.book.expire(now);
-            self.close_silent_links(now);
-            self.send_keepalives(now);
-            self.seek(now);
-            self.report_relaying();
+            self.run_round(now, now - due);
         }
         self.look_up(now);
         self.dial_due(now);
+    }
+
+    fn run_round(&mut self, now: Instant, delay: Duration) {
+        self.book.expire(now);
+        // Whoever was not running cannot tell silence from what it has not read yet: one round's grace.
+        let has_overslept = delay > CHECK_PERIOD;
+        if !has_overslept || self.has_overslept {
+            self.close_silent_links(now);
+        }
+        self.has_overslept = has_overslept;
+        self.send_keepalives(now);
+        self.seek(now);
+        self.report_relaying();
     }
 
     /// The next moment at which something is due.
@@ -94,12 +103,15 @@ impl Gmcast {
         self.seek(now);
     }
 
-    /// Addresses that are to be dialled, and when: no link leads there, nor to the node that is there.
+    /// Addresses that are to be dialled, and when: no link leads there, nor to the node that is
+    /// there.
     fn due_dials(&self) -> impl Iterator<Item = (SocketAddr, Instant)> {
         let pending = self.book.pending();
-        let remote = self.book.remote().filter(|(_, entry)| {
-            !entry.is_in_time_wait && !entry.node.is_some_and(|node| self.links.has_peer(node))
-        });
+        let is_wanted = |node| !self.links.has_peer(node) && !self.is_evicted(node);
+        let remote = self
+            .book
+            .remote()
+            .filter(move |(_, entry)| !entry.is_in_time_wait && entry.node.is_none_or(is_wanted));
         let all = pending.chain(remote).map(|(address, entry)| (address, entry.next_dial));
         all.filter(|(address, _)| {
             address.port() != 0 && !self.book.is_own(*address) && !self.links.has_address(*address)
@@ -115,7 +127,8 @@ impl Gmcast {
         };
         let room = DIALS_MAX.saturating_sub(self.links.count(is_ours));
         let mut due: Vec<_> = self.due_dials().filter(|(_, due)| *due <= now).collect();
-        // Who has waited longest comes first, or addresses that never answer could take every place.
+        // Who has waited longest comes first, or addresses that never answer could take every
+        // place.
         due.sort_by_key(|(address, due)| (*due, *address));
         for (address, _) in due.into_iter().take(room) {
             self.dial(now, address);
@@ -130,14 +143,16 @@ impl Gmcast {
         self.outputs.push_back(Output::Dial { link, remote, bind: self.bind_for(remote), tls });
     }
 
-    /// Peers can only call back the address that we call from, so it should be the one we listen on.
+    /// Peers can only call back the address that we call from, so it should be the one we listen
+    /// on.
     fn bind_for(&self, remote: SocketAddr) -> Option<IpAddr> {
         let listen = self.config.listen.ip();
         (!listen.is_unspecified() && listen.is_ipv4() == remote.is_ipv4()).then_some(listen)
     }
 
     pub(super) fn on_keepalive(&mut self, now: Instant, id: LinkId) {
-        // Before both sides are sure to be established an OK would say something else, and end the peer.
+        // Before both sides are sure to be established an OK would say something else, and end the
+        // peer.
         if self.links.link(id).map(Link::kind) == Some(StateKind::Established) {
             self.send(now, id, Body::Ok);
         }

@@ -1,7 +1,8 @@
 //! The last look at a message before it leaves (spec 01 §9.1).
 //!
-//! Database servers trust their peers: each of the messages refused here takes a server down. The state
-//! machine never makes one; this check does not rely on that, and reads the message as its receiver will.
+//! Database servers trust their peers: each of the messages refused here takes a server down. The
+//! state machine never makes one; this check does not rely on that, and reads the message as its
+//! receiver will.
 
 use core::net::SocketAddr;
 
@@ -105,8 +106,8 @@ pub(super) fn check_payload(
     }
 }
 
-/// Which message may be sent in which state of ours. In the states before `Established` we cannot know
-/// whether the peer has already left the state in which a KEEPALIVE's OK would end it.
+/// Which message may be sent in which state of ours. In the states before `Established` we cannot
+/// know whether the peer has already left the state in which a KEEPALIVE's OK would end it.
 pub(super) fn check_state(kind: Kind, state: StateKind) -> Result<(), Forbidden> {
     let is_allowed = match kind {
         Kind::Handshake => matches!(state, StateKind::Greeting),

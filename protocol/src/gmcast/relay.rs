@@ -1,8 +1,8 @@
 //! Messages of EVS: sending, passing on, delivering (spec 01 §4.8).
 //!
-//! A message goes to every peer of our segment directly and to one peer of each other segment, which
-//! spreads it there. When a known node cannot be linked (the relay set is not empty), peers that see it
-//! are asked to pass our messages on:
+//! A message goes to every peer of our segment directly and to one peer of each other segment,
+//! which spreads it there. When a known node cannot be linked (the relay set is not empty), peers
+//! that see it are asked to pass our messages on:
 //!
 //! | what we send             | on                                        | flag          |
 //! |--------------------------|-------------------------------------------|---------------|
@@ -123,8 +123,8 @@ impl Gmcast {
         }
     }
 
-    /// Chooses the peers through which nodes without a link are reached: greedily those that see most
-    /// of them, of our own segment first.
+    /// Chooses the peers through which nodes without a link are reached: greedily those that see
+    /// most of them, of our own segment first.
     pub(super) fn choose_relays(&mut self) {
         let mut missing = self.unreachable();
         let mut chosen = BTreeSet::new();
@@ -137,8 +137,8 @@ impl Gmcast {
         self.relay_set = chosen;
     }
 
-    /// Tells people when relaying has changed. Done in the regular round only: on the way to a full mesh
-    /// it changes with every link.
+    /// Tells people when relaying has changed. Done in the regular round only: on the way to a full
+    /// mesh it changes with every link.
     pub(super) fn report_relaying(&mut self) {
         let through = self.relay_set.iter().filter_map(|id| self.links.link(*id)?.established());
         let through: BTreeSet<_> = through.map(|peer| peer.node).collect();
@@ -155,7 +155,9 @@ impl Gmcast {
         let linked = self.links.nodes();
         let wanted = self.book.remote().filter(|(_, entry)| !entry.is_in_time_wait);
         let nodes = wanted.filter_map(|(_, entry)| entry.node);
-        nodes.filter(|node| *node != self.me && !linked.contains(node)).collect()
+        let is_missing =
+            |node: &NodeId| *node != self.me && !linked.contains(node) && !self.is_evicted(*node);
+        nodes.filter(is_missing).collect()
     }
 
     fn best_relay(&self, missing: &BTreeSet<NodeId>, is_own_segment: bool) -> Option<LinkId> {

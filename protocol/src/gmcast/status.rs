@@ -1,4 +1,5 @@
-//! What can be asked about links: for `status`, `doctor`, metrics and the filter on the donor's address.
+//! What can be asked about links: for `status`, `doctor`, metrics and the filter on the donor's
+//! address.
 
 use core::net::{IpAddr, SocketAddr};
 
@@ -71,7 +72,8 @@ impl Gmcast {
         })
     }
 
-    /// The IP address of a node: the far end of the link to it or, without one, where it is said to be.
+    /// The IP address of a node: the far end of the link to it or, without one, where it is said to
+    /// be.
     pub fn ip_of(&self, node: NodeId) -> Option<IpAddr> {
         let linked = self.links.to_node(node).map(|(_, link)| link.remote.ip().to_canonical());
         linked.or_else(|| Some(self.book.address_of(node)?.ip()))

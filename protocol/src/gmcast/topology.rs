@@ -1,8 +1,8 @@
 //! Who is linked to whom: the lists that members send each other, and what follows from them
 //! (spec 01 §4.4).
 //!
-//! A changed set of links is told to every peer; an unchanged one to nobody, or two members would tell
-//! each other for ever. From the lists of others we learn whom else to dial.
+//! A changed set of links is told to every peer; an unchanged one to nobody, or two members would
+//! tell each other for ever. From the lists of others we learn whom else to dial.
 
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,8 +30,8 @@ impl Gmcast {
         }
     }
 
-    /// Brings peers, address book and relay set in line with the links. Runs once at the end of an input
-    /// that has changed any of them.
+    /// Brings peers, address book and relay set in line with the links. Runs once at the end of an
+    /// input that has changed any of them.
     pub(super) fn refresh(&mut self, now: Instant) {
         if !core::mem::take(&mut self.is_topology_stale) {
             return;
@@ -50,8 +50,9 @@ impl Gmcast {
         }
     }
 
-    /// Our established links with the addresses that can be dialled. Of several nodes at one address (an
-    /// old life of a node, or peers behind one address translator) only the last one met is listed.
+    /// Our established links with the addresses that can be dialled. Of several nodes at one
+    /// address (an old life of a node, or peers behind one address translator) only the last one
+    /// met is listed.
     fn own_topology(&self) -> Vec<Entry> {
         let mut newest = BTreeMap::new();
         for (_, link, peer) in self.links.established() {
@@ -109,7 +110,8 @@ struct Entry {
     text: Text,
 }
 
-/// The list as one receiver may see it: never its own address under another node's UUID, which ends it.
+/// The list as one receiver may see it: never its own address under another node's UUID, which ends
+/// it.
 fn list_for(receiver: &Link, list: &[Entry]) -> Topology {
     let receivers = receiver.established().map(|peer| peer.node);
     let is_safe =

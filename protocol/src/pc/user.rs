@@ -94,10 +94,24 @@ impl Pc {
             return Ok(());
         }
         if is_safe {
-            self.count(delivery.source, seq)?;
+            let counted = self.count(delivery.source, seq);
+            self.tolerate_while_leaving(counted)?;
         }
         self.deliver(delivery);
         Ok(())
+    }
+
+    /// Who leaves may still hear messages of a view whose INSTALL it only saw in passing. Its counters
+    /// are of no use to anybody unless, after all, one more view comes before the last.
+    fn tolerate_while_leaving(&mut self, counted: Result<(), Fatal>) -> Result<(), Fatal> {
+        let is_last = self.is_closing && self.state == State::Transitional;
+        match counted {
+            Err(doubt) if is_last => {
+                self.doubt.get_or_insert(doubt);
+                Ok(())
+            }
+            Ok(()) | Err(_) => counted,
+        }
     }
 
     fn count(&mut self, source: NodeId, found: u32) -> Result<(), Fatal> {

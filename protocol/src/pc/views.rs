@@ -123,6 +123,9 @@ impl Pc {
 
     /// A regular view: say what we know, and wait until everybody did.
     fn open_exchange(&mut self, view: View) -> Result<(), Fatal> {
+        if let Some(doubt) = self.doubt {
+            return Err(doubt);
+        }
         self.evs_view = view;
         self.exchange = super::exchange::Exchange::default();
         self.transition(State::StatesExchange)?;

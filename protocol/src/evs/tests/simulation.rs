@@ -21,7 +21,7 @@ fn simulate(scenario: impl Fn(&mut Group)) {
         None => (0..number("SIM_RUNS").unwrap_or(RUNS)).collect(),
     };
     for seed in seeds {
-        for loss_percent in LOSSES {
+        for loss_percent in number("SIM_LOSS").map_or(LOSSES.to_vec(), |loss| vec![loss]) {
             let mut group = Group::new(seed, Faults { loss_percent, ..Faults::default() });
             scenario(&mut group);
         }

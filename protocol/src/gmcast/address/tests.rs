@@ -121,7 +121,10 @@ fn only_the_port_of_an_advertised_address_is_needed() {
 
 proptest! {
     #[test]
-    fn arbitrary_text_never_panics(text in ".{0,80}", bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+    fn arbitrary_text_never_panics(
+        text in ".{0,80}",
+        bytes in prop::collection::vec(any::<u8>(), 0..64),
+    ) {
         let _ = text.parse::<ClusterAddress>();
         let _ = format!("gcomm://{text}").parse::<ClusterAddress>();
         let _ = parse_listen(&text, 1);

@@ -129,3 +129,12 @@ fn a_name_gives_no_more_addresses_than_allowed() {
     book.seed(at(0));
     assert_eq!(pending(&book).len(), LOOKUP_ADDRESSES_MAX);
 }
+
+#[test]
+fn the_number_of_addresses_found_to_be_ours_is_bounded() {
+    let mut book = book(&[]);
+    for number in 0..2 * ADDRESSES_MAX as u32 {
+        book.found_own(SocketAddr::new(IpAddr::V4(number.into()), 4567));
+    }
+    assert_eq!(book.own.len(), ADDRESSES_MAX);
+}

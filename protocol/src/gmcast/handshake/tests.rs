@@ -261,8 +261,8 @@ fn every_message_in_every_state_is_treated_as_the_protocol_asks() {
     use Cell::{Answered, Closed, Ignored, Normal};
     use StateKind::{Dialling, Established, HandshakeSent, HandshakeWait, ResponseSent};
     let states = [HandshakeSent, Dialling, HandshakeWait, ResponseSent, Established];
-    // An unchanged or self-naming list, and an OK, cause nothing on an established link. A KEEPALIVE is
-    // never answered before, since that OK could meet a peer which it ends.
+    // An unchanged or self-naming list, and an OK, cause nothing on an established link. A
+    // KEEPALIVE is never answered before, since that OK could meet a peer which it ends.
     let table = [
         (Kind::Handshake, [Closed, Closed, Normal, Closed, Closed]),
         (Kind::HandshakeResponse, [Normal, Closed, Closed, Closed, Closed]),
@@ -402,21 +402,36 @@ fn a_second_uuid_owner_in_our_primary_component_is_an_impostor() {
     assert!(single.has_link(first) && !single.has_link(link));
 }
 
+/// A handshake id below or above every one that we make.
+fn extreme(byte: u8) -> HandshakeId {
+    let mut bytes = [byte; 16];
+    bytes[15] = 1;
+    HandshakeId(NodeId::from_bytes(bytes))
+}
+
 #[test]
 fn of_duplicate_links_the_one_with_the_greater_handshake_survives() {
-    // The connection that we accept is named by our own clock and greater than 0x00…, less than 0xff….
-    for (theirs, survivor) in [([0x00; 16], false), ([0xff; 16], true)] {
-        let mut single = Single::with(config(ME, &[2]));
-        let (local, remote) = (address(ME), address(2));
-        single.input(Input::Connected { link: DIALLED, local, remote });
-        let mut theirs = theirs;
-        theirs[15] = 1;
-        let handshake = HandshakeId(NodeId::from_bytes(theirs));
-        single.receive_from(DIALLED, node(2), Body::Handshake { handshake });
+    for (theirs, survives) in [(extreme(0x00), false), (extreme(0xff), true)] {
+        let (mut single, dialled) = Single::dialled();
+        single.receive_from(dialled, node(2), Body::Handshake { handshake: theirs });
         let accepted = single.accept_established(2);
-        let outputs = single.receive_from(DIALLED, node(2), Body::Ok);
+        let outputs = single.receive_from(dialled, node(2), Body::Ok);
         assert_eq!(closed(&outputs), Some(Reason::DuplicateLink));
-        assert_eq!((single.has_link(DIALLED), single.has_link(accepted)), (survivor, !survivor));
+        assert_eq!((single.has_link(dialled), single.has_link(accepted)), (survives, !survives));
+    }
+}
+
+#[test]
+fn which_of_duplicate_links_is_done_first_makes_no_difference() {
+    for (theirs, survives) in [(extreme(0x00), false), (extreme(0xff), true)] {
+        let (mut single, dialled) = Single::dialled();
+        let (accepted, ours) = single.accept(2);
+        single.receive_from(dialled, node(2), Body::Handshake { handshake: theirs });
+        single.receive_from(dialled, node(2), Body::Ok);
+        let outputs = single.receive_from(accepted, node(2), response(ours, 2));
+        assert_eq!(sent(&outputs[0]), Some(Body::Ok));
+        assert_eq!(closed(&outputs), Some(Reason::DuplicateLink));
+        assert_eq!((single.has_link(dialled), single.has_link(accepted)), (survives, !survives));
     }
 }
 

@@ -210,7 +210,8 @@ fn a_name_is_asked_for_again_after_each_failure_and_news_are_told_once() {
     assert_eq!(single.input(resolved("members", &[])), []);
     assert_eq!(single.wait(1000), [resolve("members")]);
     assert_eq!(dials(&single.input(resolved("members", &[2]))).len(), 1);
-    // Under way: no reason to ask again. Failed: ask at once, and dial what is known a second later.
+    // Under way: no reason to ask again. Failed: ask at once, and dial what is known a second
+    // later.
     assert_eq!(single.wait(1500), []);
     let outputs = single.input(Input::Closed { link: DIALLED, end: LinkEnd::ConnectionRefused });
     assert!(outputs.contains(&resolve("members")));
@@ -276,4 +277,23 @@ fn an_address_heard_of_is_forgotten_after_the_given_number_of_failures() {
         single.receive_from(LinkId::Accepted(0), node(2), Body::Keepalive);
     }
     assert!(!single.gmcast.known_addresses().any(|known| known == address(3)));
+}
+
+#[test]
+fn a_process_that_was_stopped_reads_before_it_judges() {
+    let (mut single, link) = Single::established();
+    single.now = Instant::from_micros(20_000_000);
+    // The deadline is noticed first, what has arrived meanwhile second.
+    assert_eq!(closed(&single.input(Input::Timeout)), None);
+    single.receive_from(link, node(2), Body::Keepalive);
+    assert_eq!(closed(&single.wait(2900)), None);
+}
+
+#[test]
+fn a_process_that_is_always_late_still_closes_silent_links() {
+    let (mut single, _) = Single::established();
+    single.now = Instant::from_micros(20_000_000);
+    assert_eq!(closed(&single.input(Input::Timeout)), None);
+    single.now = Instant::from_micros(40_000_000);
+    assert_eq!(closed(&single.input(Input::Timeout)), Some(Reason::TimedOut));
 }

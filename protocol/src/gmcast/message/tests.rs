@@ -2,6 +2,7 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 use serde::Deserialize;
 
+use super::fields::relay_of;
 use super::*;
 use crate::checksum::Checksum;
 use crate::frame::{self, FrameDecoder};

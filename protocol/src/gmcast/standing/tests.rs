@@ -1,7 +1,8 @@
 use super::*;
+use crate::gmcast::message::{Body, HandshakeId, Relay};
 use crate::gmcast::tests::network::{address, config, node};
 use crate::gmcast::tests::single::{ME, Single, all_sent, closed, list, response, uuid};
-use crate::gmcast::{Event, Input, LinkEnd, LinkId, Output, message::Body, message::HandshakeId};
+use crate::gmcast::{Event, Input, LinkEnd, LinkId, Output};
 
 fn view(numbers: &[u8]) -> BTreeSet<NodeId> {
     numbers.iter().map(|number| node(*number)).collect()
@@ -173,4 +174,18 @@ fn the_end_of_time_wait_is_told_by_ok_and_end_of_stream() {
     assert!(outputs.iter().any(wait));
     // It is tried again every second.
     assert!(single.wait(1000).iter().any(is_dial));
+}
+
+#[test]
+fn an_evicted_node_that_others_list_is_neither_dialled_nor_relayed_to() {
+    let mut single = Single::new();
+    let link = single.accept_established(2);
+    single.input(Input::Evict(node(3)));
+    let body = list(&[(node(1), "tcp://10.0.0.1:4567"), (node(3), "tcp://10.0.0.3:4567")]);
+    single.receive_from(link, node(2), body);
+    assert!(!single.wait(2500).iter().any(is_dial));
+    let payload = bytes::Bytes::from_static(b"evs");
+    let outputs = single.input(Input::Send { target: None, payload: payload.clone() });
+    let body = Body::User { relay: Relay::No, payload };
+    assert_eq!(all_sent(&outputs), [(link, body)]);
 }

@@ -1,10 +1,12 @@
-//! Whatever happens: no panic, no message that could harm a server, and a full mesh once it is over.
+//! Whatever happens: no panic, no message that could harm a server, and a full mesh once it is
+//! over.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::network::{Network, address, config, in_segment, node};
 use super::single::{ME, Single, response, text, uuid};
@@ -49,6 +51,11 @@ fn any_input() -> impl Strategy<Value = Input> {
         1 => peer().prop_map(|peer| Input::Unevict(node(peer))),
         4 => Just(Input::Timeout),
     ]
+}
+
+/// Mostly short, or links would time out before they meet.
+fn any_pause() -> impl Strategy<Value = u64> {
+    prop_oneof![9 => 0u64..30, 1 => 0u64..1500]
 }
 
 fn any_message() -> impl Strategy<Value = Message> {
@@ -100,7 +107,8 @@ fn play_along(single: &mut Single, outputs: &[Output]) {
             if let (Body::Handshake { handshake }, LinkId::Accepted(number)) = (message.body, *link)
             {
                 if number % 2 == 0 {
-                    single.receive_from(*link, node(2 + number as u8), response(handshake, 2));
+                    let me = node(2 + number as u8);
+                    assert_harmless(&single.receive_from(*link, me, response(handshake, 2)));
                 }
             }
         }
@@ -218,10 +226,18 @@ impl Chaos {
     }
 }
 
+/// The same cases in every run: what fails once fails again.
+fn fixed(cases: u32) -> ProptestConfig {
+    let rng_seed = RngSeed::Fixed(1);
+    ProptestConfig { cases, rng_seed, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
+    #![proptest_config(fixed(100))]
+
     #[test]
     fn no_sequence_of_inputs_makes_a_member_panic_or_harm_others(
-        steps in prop::collection::vec((any_input(), 0u64..1500), 1..120),
+        steps in prop::collection::vec((any_input(), any_pause()), 1..120),
     ) {
         let mut single = Single::with(config(ME, &[0, 2, 3]));
         for (input, pause) in steps {

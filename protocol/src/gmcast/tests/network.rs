@@ -1,5 +1,5 @@
-//! Members wired in virtual time: connections are FIFO with a fixed latency, nothing is ever random but
-//! what the members draw from their seeds.
+//! Members wired in virtual time: connections are FIFO with a fixed latency, nothing is ever random
+//! but what the members draw from their seeds.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;

@@ -12,7 +12,8 @@ use crate::gmcast::{
 use crate::id::{NodeId, Segment};
 use crate::time::Instant;
 
-/// Member 1, listening on `10.0.0.1:4567`, without initial addresses. Time stands still unless moved.
+/// Member 1, listening on `10.0.0.1:4567`, without initial addresses. Time stands still unless
+/// moved.
 pub(crate) struct Single {
     pub(crate) gmcast: Gmcast,
     pub(crate) now: Instant,

@@ -703,6 +703,21 @@ fn a_last_member_with_a_vote_leaves_without_a_non_primary_view_in_between() {
 }
 
 #[test]
+fn a_gap_heard_while_leaving_matters_only_if_another_view_comes() {
+    let (mut pc, view) = primary(5, 0, &[1, 2]);
+    feed(&mut pc, Input::Close);
+    feed(&mut pc, Input::View(transitional(&view, &[1, 2, 5], &[])));
+    assert!(matches!(&feed(&mut pc, user(1, 7))[..], [Output::Deliver(_)]));
+    let mut stays = pc.clone();
+    let gap = Fatal::SequenceGap { source_node: node(1), expected: 1, found: 7 };
+    let outputs = feed(&mut stays, Input::View(regular(6, &[1, 2, 5])));
+    assert_eq!((fatal(&outputs), sent(&outputs)), (Some(gap), vec![]));
+    let outputs = feed(&mut pc, Input::View(end_view()));
+    assert_eq!(fatal(&outputs), None);
+    assert_eq!(pc.status().state, State::Closed);
+}
+
+#[test]
 fn views_that_cannot_come_now_are_fatal() {
     let (pc, view) = primary(5, 0, &[1, 2]);
     let mut other_version = transitional(&view, &[1, 5], &[]);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::trace::{Event, Stamp, Trace, check_traces};
+use crate::evs::message::{Body, Message, NodeEntry, Proposal};
 use crate::evs::{Config, Evs, Input, Output, Start, StateKind};
 use crate::id::{NodeId, ViewId};
 use crate::message::Order;
@@ -44,6 +45,7 @@ pub(super) struct Group {
     /// Mean time between two messages of one member; none is silence.
     load: Option<Duration>,
     load_serial: u64,
+    is_logging: bool,
     pub(super) expects_failure: bool,
     pub(super) failures: Vec<crate::evs::Failure>,
 }
@@ -63,6 +65,7 @@ impl Group {
             config: Config::default(),
             load: None,
             load_serial: 0,
+            is_logging: std::env::var_os("SIM_LOG").is_some(),
             expects_failure: false,
             failures: Vec::new(),
         }
@@ -108,9 +111,11 @@ impl Group {
 
     /// A group of `size` members that have found each other.
     pub(super) fn form(&mut self, size: usize) -> Vec<NodeId> {
+        self.network.set_faults(Faults { loss_percent: 0, ..self.faults });
         let mut ids = vec![self.start(Start::Bootstrap)];
         ids.extend((1..size).map(|_| self.start(Start::JoinGroup)));
         self.run_until_stable(Duration::from_secs(60));
+        self.network.set_faults(self.faults);
         ids.sort_unstable();
         ids
     }
@@ -234,20 +239,18 @@ impl Group {
 
     /// Everybody is operational in the view of exactly those who run.
     pub(super) fn is_stable(&self) -> bool {
-        let ids: Vec<NodeId> = self.ids();
         let Some(first) = self.members.values().next() else { return true };
         let view = first.evs.view_id();
         self.members.values().all(|member| {
-            let status = member.evs.status();
-            status.state == StateKind::Operational
-                && status.view == view
-                && status.members.iter().eq(ids.iter())
+            let evs = &member.evs;
+            evs.state() == StateKind::Operational
+                && evs.view_id() == view
+                && evs.view.iter().eq(self.members.keys())
         })
     }
 
     pub(super) fn describe(&self) -> String {
-        let lines = self.members.values().map(|member| format!("\n{:#?}", member.evs.status()));
-        lines.collect()
+        self.members.values().map(|member| describe_one(&member.evs)).collect()
     }
 
     fn step(&mut self, end: Instant) -> bool {
@@ -311,6 +314,7 @@ impl Group {
         match output {
             Output::Send { target, payload } => self.transmit(id, target, &payload),
             Output::View(view) => {
+                self.log(id, || format!("view {view:?}"));
                 self.with(id, |member| member.handle_view(now, view));
             }
             Output::Deliver(delivery) => {
@@ -331,8 +335,17 @@ impl Group {
         }
     }
 
+    /// With `SIM_LOG` set: every message and view, one line each.
+    #[expect(clippy::print_stderr, reason = "for people who look for the cause of a failed seed")]
+    fn log(&self, from: NodeId, what: impl FnOnce() -> String) {
+        if self.is_logging {
+            eprintln!("{} {:2} {}", self.now, short(&from), what());
+        }
+    }
+
     /// Like gmcast: to the target if it has a link, otherwise to everybody.
     fn transmit(&mut self, from: NodeId, target: Option<NodeId>, payload: &Bytes) {
+        self.log(from, || describe_message(target, payload));
         let linked =
             |to: &NodeId| self.network.reaches(from, *to) && self.network.reaches(*to, from);
         let target = target.filter(|to| self.members.contains_key(to) && linked(to));
@@ -372,6 +385,70 @@ impl Group {
             assert!(missing.is_empty(), "{}: {id} misses {missing:?}", self.context());
         }
     }
+}
+
+fn short(id: &NodeId) -> u8 {
+    id.as_bytes()[15]
+}
+
+fn short_view(view: ViewId) -> String {
+    format!("({},{},{})", view.kind, short(&view.node), view.seq)
+}
+
+fn describe_message(target: Option<NodeId>, payload: &Bytes) -> String {
+    let Message { header, body } = Message::decode(payload).expect("we send what we can read");
+    let head =
+        format!("{:?} {:?} {}", target.as_ref().map(short), header.flags, short_view(header.view));
+    let entry = |(id, e): (&NodeId, &NodeEntry)| {
+        let flag = |set: bool, text: &'static str| if set { text } else { "" };
+        let (o, s) = (flag(e.is_operational, "o"), flag(e.is_suspected, "s"));
+        let (safe, range, view) = (e.safe, e.range, short_view(e.view));
+        let (low, high) = (range.lowest_unseen, range.highest_seen);
+        format!(" {}{o}{s}{}[{view} {safe} {low},{high}]", short(id), e.leave_seqno)
+    };
+    let list = |p: &Proposal| {
+        let entries: String = p.nodes.iter().map(entry).collect();
+        format!("safe {} aru {}{entries}", p.safe, p.aru)
+    };
+    let fifo = header.fifo_seqno.0;
+    match body {
+        Body::User(u) => format!("USER {head} {}+{} aru {}", u.seqno, u.seq_range, u.aru),
+        Body::Delegate(_) => format!("DELEGATE {head}"),
+        Body::Gap(g) => format!("GAP {head} {g:?}"),
+        Body::Join(p) => format!("JOIN {head} {}", list(&p)),
+        Body::Install(i) => {
+            format!("INSTALL {fifo} {head} {} {}", short_view(i.view), list(&i.proposal))
+        }
+        Body::Leave(l) => format!("LEAVE {head} {l:?}"),
+        Body::DelayedList(l) => format!("DELAYED {l:?}"),
+    }
+}
+
+/// One line per member: enough to see who does not agree with whom.
+fn describe_one(evs: &Evs) -> String {
+    let status = evs.status();
+    let nodes: Vec<String> = status
+        .nodes
+        .iter()
+        .map(|node| {
+            let flag = |set: bool, text: &'static str| if set { text } else { "" };
+            let member = flag(node.is_member, "m");
+            let operational = flag(node.is_operational, "o");
+            let suspected = flag(node.is_suspected, "s");
+            format!("{}{member}{operational}{suspected}", short(&node.node))
+        })
+        .collect();
+    let (view, state) = (status.view, status.state);
+    let number = short_view(view);
+    format!(
+        "\n  {} {} {state:?} {number} safe {} aru {} [{}] {:?}",
+        short(&evs.me()),
+        evs.me(),
+        status.safe,
+        status.aru,
+        nodes.join(" "),
+        status.counters,
+    )
 }
 
 impl Member {
