@@ -26,6 +26,8 @@
 //! * Weight 0 ignores `ignore_sb` and `ignore_quorum`, never starts as first member and never sends
 //!   the INSTALL of the automatic recovery.
 //! * There is no manual bootstrap: other members' are followed, none is sent.
+//! * A re-bootstrap without members that the last primary view is known to have had is not followed:
+//!   the links are dropped. Existing members can be led into it, and then there are two primaries.
 //! * What cannot be decoded ends the stack with a reason, never the process.
 //! * The saved view is to be deleted only after a leave out of a running primary view ([`Output::Forget`]).
 
@@ -66,6 +68,7 @@ pub use quorum::Tally;
 pub use saved::{ParseSavedViewError, SavedView};
 pub use state::State;
 
+use decision::Memory;
 use exchange::Exchange;
 use known::Known;
 
@@ -212,6 +215,8 @@ pub enum Event {
         /// The new one.
         weight: Option<u8>,
     },
+    /// These members of the last primary view are missing from its re-bootstrap.
+    MembersForgotten(BTreeSet<NodeId>),
     /// An INSTALL came too late; these members may have become primary by it.
     MarkedUnknown(BTreeSet<NodeId>),
     /// An INSTALL of this member came when the view was installed already.
@@ -281,6 +286,7 @@ pub struct Pc {
     restored: Option<SavedView>,
     /// The last primary view of this life.
     saved: Option<SavedView>,
+    memory: Memory,
     standing: advice::Standing,
     /// Evicted nodes, [`NODES_MAX`] at most: more could not be known anyway.
     evicted: BTreeSet<NodeId>,
@@ -316,6 +322,7 @@ impl Pc {
                 members: BTreeSet::new(),
             },
             component: BTreeSet::new(),
+            memory: Memory::new(saved.as_ref()),
             restored: saved.filter(|_| !start_primary),
             saved: None,
             standing: advice::Standing::default(),

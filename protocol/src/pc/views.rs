@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::advice::{Advice, PrimaryLost};
+use super::decision::Memory;
 use super::fatal::Fatal;
 use super::message::{Flags, Message, VERSION_MAX};
 use super::node::SEQ_MASK;
@@ -193,6 +194,7 @@ impl Pc {
         let (me, view, members) = (self.me, self.pc_view.id, members.clone());
         let saved = SavedView { me, view, is_bootstrap, members };
         self.restored = None;
+        self.memory = Memory::default();
         self.standing.was_primary = true;
         self.saved = Some(saved.clone());
         self.outputs.push_back(Output::Persist(saved));

@@ -621,6 +621,26 @@ fn after_an_outage_full_members_promote_and_a_guest_leaves_that_to_them() {
 }
 
 #[test]
+fn a_rebootstrap_that_forgets_members_of_our_saved_view_is_not_taken_part_in() {
+    // Lowest UUID, so that the INSTALL would be ours. Node 3 of the saved view is missing, and node 2
+    // knows of that view only that we were in it.
+    let (mut pc, _) = restored(1, 0, &[1, 2]);
+    pc.memory = decision::Memory::new(Some(&SavedView {
+        me: node(1),
+        view: primary_id(1, 7),
+        is_bootstrap: false,
+        members: [(node(1), Segment(0)), (node(3), Segment(0))].into(),
+    }));
+    let survivor = Entry { is_primary: false, ..in_primary(2, 6, 0, 5) };
+    let ours = Entry { is_primary: false, ..in_primary(1, 7, 0, 5) };
+    feed(&mut pc, state(2, map(&[(1, ours), (2, survivor)])));
+    let outputs = feed(&mut pc, state(1, map(&[(1, from_file(0))])));
+    assert_eq!(outputs[0], Output::Event(Event::MembersForgotten(members(&[3]))));
+    assert_eq!(fatal(&outputs), Some(Fatal::IncompleteRebootstrap { view: primary_id(1, 7) }));
+    assert_eq!(sent(&outputs), []);
+}
+
+#[test]
 fn no_recovery_is_sent_into_a_transitional_view() {
     let (mut pc, view) = restored(1, 1, &[1, 2]);
     feed(&mut pc, state(2, map(&[(2, from_file(1))])));

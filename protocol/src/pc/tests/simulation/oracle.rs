@@ -33,9 +33,9 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
-    /// Ids of all primary views so far, in the order of their first installation.
-    pub(super) fn primary_views(&self) -> impl Iterator<Item = ViewId> {
-        self.installed.iter().map(|(view, _)| *view)
+    /// Was the last primary view formed by a bootstrap?
+    pub(super) fn was_bootstrapped(&self) -> bool {
+        self.installed.last().is_some_and(|(_, installed)| installed.is_bootstrap)
     }
 
     pub(super) fn start(&mut self, me: NodeId) {
