@@ -148,9 +148,9 @@ impl LastPrimary {
 /// were ever placed in it.
 ///
 /// A re-bootstrap trusts the reports of the moment. They may have lost members: what is known of a
-/// node is not refreshed by a later report (spec 03 T11), and a restarted member knows nothing. Then
-/// the rule can be satisfied while the rest of that view is still primary elsewhere. All members
-/// decide alike and none can veto, but one that remembers better need not take part.
+/// node is not refreshed by a later report (spec 03 T11), and a restarted member knows nothing.
+/// Then the rule can be satisfied while the rest of that view is still primary elsewhere. All
+/// members decide alike and none can veto, but one that remembers better need not take part.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memory {
     last: Option<LastPrimary>,

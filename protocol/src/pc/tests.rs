@@ -1,4 +1,7 @@
-mod machine;
+mod exchange;
+mod losing;
+mod messages;
+mod scene;
 mod sending;
 mod simulation;
 mod traces;

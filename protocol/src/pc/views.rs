@@ -77,8 +77,8 @@ impl Pc {
 
     /// Is what is left of the last installed view still enough?
     ///
-    /// The reference is the view that PC installed last, not the previous one of EVS: until the next
-    /// installation, a member that left politely two views ago counts as lost.
+    /// The reference is the view that PC installed last, not the previous one of EVS: until the
+    /// next installation, a member that left politely two views ago counts as lost.
     fn keep_or_lose(&mut self, view: View) -> Result<(), Fatal> {
         let tally = Tally::count(&view, &self.pc_view.members, self.known.nodes());
         let was_exchanging = self.state.is_exchanging();

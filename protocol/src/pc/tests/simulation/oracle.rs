@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::super::*;
 use super::world::{Group, Life, Logged};
+use crate::id::Segment;
 
 /// What all members that install one primary view must agree on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +129,8 @@ impl Oracle {
             Body::State(_) => {}
             Body::User(_) => {
                 let was_heard = account.count(life, before, &logged.delivery.source);
-                // Who leaves hears out what it has, gaps included; nothing of that is ever reported.
+                // Who leaves hears out what it has, gaps included; nothing of that is ever
+                // reported.
                 let is_on_its_way_out = life.is_closing && after.state == State::Transitional;
                 if was_heard && before.is_primary && !is_on_its_way_out {
                     let position = *self.positions.entry(logged.number).or_insert(after.to_seq);

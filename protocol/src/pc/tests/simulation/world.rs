@@ -2,8 +2,8 @@
 //!
 //! * A message delivered in a regular view has been received by everybody in it, so whoever leaves
 //!   that view in whatever company delivers it too, in the regular view or in the transitional one.
-//! * Members that continue together deliver the same messages, and the same ones still in the regular
-//!   view (they agree on what is safe before they go on). Own messages always come back.
+//! * Members that continue together deliver the same messages, and the same ones still in the
+//!   regular view (they agree on what is safe before they go on). Own messages always come back.
 //! * After the first message that was lost, only those of members that come along (or left
 //!   politely) are delivered.
 
@@ -286,8 +286,8 @@ impl World {
         }
     }
 
-    /// Drops the links. What is in the log by now can still become safe at most as far as this member
-    /// has delivered it: it handles one message at a time, and this was the last.
+    /// Drops the links. What is in the log by now can still become safe at most as far as this
+    /// member has delivered it: it handles one message at a time, and this was the last.
     fn die(&mut self, at: usize) {
         let life = self.life_mut(at);
         life.is_dead = true;
@@ -297,10 +297,11 @@ impl World {
         self.deaths += 1;
     }
 
-    /// A weakness of the protocol: a member that delivers its own weight change just as it is cut off,
-    /// and is back before the others have installed a view without it, is reported by them with the
-    /// old weight and as primary, by itself with the new one. Existing members stop then, and so do
-    /// we: going on with those that do not notice would mean going on without the newest data.
+    /// A weakness of the protocol: a member that delivers its own weight change just as it is cut
+    /// off, and is back before the others have installed a view without it, is reported by them
+    /// with the old weight and as primary, by itself with the new one. Existing members stop then,
+    /// and so do we: going on with those that do not notice would mean going on without the newest
+    /// data.
     fn is_stale_weight(&self, at: usize, fatal: Fatal) -> bool {
         let Fatal::StateMismatch { node, .. } = fatal else { return false };
         let pc = &self.life(at).pc;
@@ -398,7 +399,8 @@ impl World {
         while self.life(at).delivered < until && self.deliver(at, false) {}
     }
 
-    /// Members that continue together: the last safe messages, the transitional view, then the rest.
+    /// Members that continue together: the last safe messages, the transitional view, then the
+    /// rest.
     fn pass(&mut self, stay: &[usize], leavers: &[usize], group: &Group, safe: usize) {
         let at_least = stay.iter().map(|&at| self.life(at).delivered).max().unwrap_or(0);
         // Who has received a message knows what its sender knew to be safe.
