@@ -82,7 +82,7 @@ use known::Known;
 /// What happens to PC.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// Start. Comes before EVS is opened; everything before it is ignored.
+    /// Start, once. Comes before EVS is opened; everything before it is ignored.
     Connect,
     /// A TRANS or REG view from EVS.
     View(View),
@@ -168,6 +168,8 @@ pub struct Pc {
     config: Config,
     me: NodeId,
     state: State,
+    /// A stack has one life: what is closed stays closed.
+    has_connected: bool,
     is_closing: bool,
     /// The leave began in a running primary view.
     left_primary: bool,
@@ -210,6 +212,7 @@ impl Pc {
             config: Config { start_primary, ..config },
             me,
             state: State::Closed,
+            has_connected: false,
             is_closing: false,
             left_primary: false,
             doubt: None,
@@ -289,7 +292,10 @@ impl Pc {
     }
 
     fn connect(&mut self) -> Result<(), Fatal> {
-        self.is_closing = false;
+        if self.has_connected {
+            return Ok(());
+        }
+        self.has_connected = true;
         self.transition(State::NonPrimary)
     }
 

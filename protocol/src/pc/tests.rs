@@ -1,4 +1,5 @@
 mod exchange;
+mod hostile;
 mod losing;
 mod messages;
 mod scene;

@@ -133,6 +133,8 @@ fn nothing_is_heard_or_said_after_a_fatal_error() {
     assert_eq!(feed(&mut pc, user(1, 1)), []);
     assert_eq!(feed(&mut pc, Input::View(transitional(&view, &[1, 5], &[]))), []);
     assert_eq!(feed(&mut pc, Input::SendRefused(SendError::NotConnected)), []);
+    assert_eq!(feed(&mut pc, Input::Connect), []);
+    assert_eq!(pc.status().state, State::Closed);
     let refused = pc.send_user(Bytes::from_static(b"x"), |_| Ok(()));
     assert_eq!(refused, Err(SendError::NotConnected));
 }

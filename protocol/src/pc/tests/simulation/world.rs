@@ -351,16 +351,13 @@ impl World {
         for group in &touched {
             self.dissolve(*group, fates);
         }
-        for (&at, fate) in fates {
-            match fate {
-                Fate::Cell(_) => {}
-                Fate::Leave | Fate::Crash => self.machines[at].life = None,
-            }
-        }
         let mut cells: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (&at, fate) in fates {
-            if let Fate::Cell(cell) = fate {
-                cells.entry(*cell).or_default().push(at);
+            match fate {
+                Fate::Cell(cell) if !self.life(at).is_dead => {
+                    cells.entry(*cell).or_default().push(at)
+                }
+                Fate::Cell(_) | Fate::Leave | Fate::Crash => self.machines[at].life = None,
             }
         }
         for machines in cells.into_values() {
