@@ -4,16 +4,17 @@
 //! one of them is *the* cluster, starts it, and numbers what is said in it:
 //!
 //! ```text
-//!            TRANS: quorum?      REG: everyone STATE        lowest UUID INSTALL
-//!   PRIM ───────────────► TRANS ───────────► STATES_EXCH ───────────► INSTALL ──────► PRIM
-//!     │ lost: NON_PRIM view │                    │ not possible                        │
-//!     └─────────────────────┘                    └──────────► NON_PRIM                 └─► USER 1, 2, …
+//!          TRANS: quorum?     REG: everyone STATE       lowest UUID INSTALL
+//!   PRIM ─────────────► TRANS ───────────► STATES_EXCH ───────────► INSTALL ───► PRIM
+//!                         │                     │                               USER 1, 2, …
+//!                         │ no: NON_PRIM view   │ not possible
+//!                         └─ (stays TRANS)      └─────────► NON_PRIM
 //! ```
 //!
-//! Not here: who is in the view and in which order things are delivered ([`crate::evs`]); whether the
-//! members of a primary component have usable data ([`crate::gcs`]). There are no timers either: a
-//! member that is alive but does not answer keeps the whole group waiting, so nothing in this layer
-//! may depend on anything slower than memory.
+//! Not here: who is in the view and in which order things are delivered ([`crate::evs`]); whether
+//! the members of a primary component have usable data ([`crate::gcs`]). There are no timers
+//! either: a member that is alive but does not answer keeps the whole group waiting, so nothing in
+//! this layer may depend on anything slower than memory.
 //!
 //! A wrong STATE, an unexpected USER, a number out of order make the *other* members stop. What
 //! goes out passes a last check first, and any doubt about our own counters ends this
@@ -26,20 +27,26 @@
 //! * Weight 0 ignores `ignore_sb` and `ignore_quorum`, never starts as first member and never sends
 //!   the INSTALL of the automatic recovery.
 //! * There is no manual bootstrap: other members' are followed, none is sent.
+//! * A re-bootstrap without members that the last primary view is known to have had is not
+//!   followed: the links are dropped. Existing members can be led into it, and then there are two
+//!   primaries.
 //! * What cannot be decoded ends the stack with a reason, never the process.
-//! * The saved view is to be deleted only after a leave out of a running primary view ([`Output::Forget`]).
+//! * The saved view is to be deleted only after a leave out of a running primary view
+//!   ([`Output::Forget`]).
 
 use bytes::Bytes;
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::decode::Problem;
-use crate::id::{NodeId, Segment, ViewId, ViewKind};
+use crate::id::{NodeId, ViewId, ViewKind};
 use crate::message::{Delivery, SendError};
 use crate::time::Instant;
 use crate::view::{Component, View};
 
 mod advice;
+mod config;
 mod decision;
+mod event;
 mod exchange;
 mod fatal;
 mod install;
@@ -55,7 +62,9 @@ mod user;
 mod views;
 
 pub use advice::{Advice, LeaveReason, PrimaryLost, Remedy};
+pub use config::{Config, ConfigError};
 pub use decision::{Decision, Obstacle};
+pub use event::Event;
 pub use fatal::Fatal;
 pub use message::{
     Body, CONTROL_USER_TYPE, Flags, HEADER_LENGTH, MESSAGE_MAX, Message, PAYLOAD_MAX, VERSION_MAX,
@@ -66,78 +75,14 @@ pub use quorum::Tally;
 pub use saved::{ParseSavedViewError, SavedView};
 pub use state::State;
 
+use decision::Memory;
 use exchange::Exchange;
 use known::Known;
-
-/// Options of this layer. The default is a guest that takes a backup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// `pc.weight`: our vote. 0 (default): no event of ours can cost or save a quorum.
-    pub weight: u8,
-    /// `gmcast.segment`: our site, as told to the others.
-    pub segment: Segment,
-    /// `pc.npvo`: when two primary components meet, false (default) keeps the greater view, true
-    /// the other. Must be the same everywhere.
-    pub npvo: bool,
-    /// `pc.ignore_sb`: go on when exactly half is lost. Without effect for weight 0.
-    pub ignore_sb: bool,
-    /// `pc.ignore_quorum`: go on whatever is lost. Without effect for weight 0.
-    pub ignore_quorum: bool,
-    /// Found a new group, alone. Only for a group of our own; without effect for weight 0.
-    pub start_primary: bool,
-    /// Advise to leave a non-primary group that does not wait for us (default). An arbitrator
-    /// stays instead.
-    pub leave_if_not_primary: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            weight: 0,
-            segment: Segment(0),
-            npvo: false,
-            ignore_sb: false,
-            ignore_quorum: false,
-            start_primary: false,
-            leave_if_not_primary: true,
-        }
-    }
-}
-
-/// Options that contradict each other or the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// 255 is accepted at run time only.
-    #[error("pc.weight must be from 0 to 254 at start")]
-    Weight,
-    /// With weight 0 every loss looks like exactly half, or worse.
-    #[error("pc.ignore_sb and pc.ignore_quorum need a weight above 0")]
-    IgnoredQuorum,
-    /// Its first view change would be its end.
-    #[error("a group cannot be founded with weight 0")]
-    StartPrimary,
-}
-
-impl Config {
-    /// Checks the options before anything is started with them.
-    pub const fn check(&self) -> Result<(), ConfigError> {
-        if self.weight == u8::MAX {
-            return Err(ConfigError::Weight);
-        }
-        if self.weight == 0 && (self.ignore_sb || self.ignore_quorum) {
-            return Err(ConfigError::IgnoredQuorum);
-        }
-        if self.weight == 0 && self.start_primary {
-            return Err(ConfigError::StartPrimary);
-        }
-        Ok(())
-    }
-}
 
 /// What happens to PC.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// Start. Comes before EVS is opened; everything before it is ignored.
+    /// Start, once. Comes before EVS is opened; everything before it is ignored.
     Connect,
     /// A TRANS or REG view from EVS.
     View(View),
@@ -173,8 +118,8 @@ pub enum Output {
     /// To the driver: save this identity and view durably *before* the component that follows is
     /// acted upon.
     Persist(SavedView),
-    /// To the driver: we left out of a primary view, nobody will wait for us. Delete what was saved.
-    /// Whoever stops in any other way keeps it, and comes back by it.
+    /// To the driver: we left out of a primary view, nobody will wait for us. Delete what was
+    /// saved. Whoever stops in any other way keeps it, and comes back by it.
     Forget,
     /// To the driver: what to do with the process.
     Advice(Advice),
@@ -182,46 +127,6 @@ pub enum Output {
     Event(Event),
     /// The stack must stop: drop the links. Nothing follows, and every later input is ignored.
     Fatal(Fatal),
-}
-
-/// What people may want to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Another state.
-    StateChanged(State),
-    /// The component that follows; `departed` are the nodes of the last one that are not in it,
-    /// however they went.
-    Published {
-        /// The PC view.
-        view: ViewId,
-        /// Who is known and not in it.
-        departed: BTreeSet<NodeId>,
-    },
-    /// What is left of the primary view is not enough.
-    QuorumLost(Tally),
-    /// It is not, and options say to go on.
-    QuorumIgnored(Tally),
-    /// The state exchange is complete.
-    Decided(Decision),
-    /// Another primary component was met and is about to stop. The member that reported it.
-    ConflictIgnored(NodeId),
-    /// A member has another weight.
-    WeightChanged {
-        /// Whose.
-        node: NodeId,
-        /// The new one.
-        weight: Option<u8>,
-    },
-    /// An INSTALL came too late; these members may have become primary by it.
-    MarkedUnknown(BTreeSet<NodeId>),
-    /// An INSTALL of this member came when the view was installed already.
-    BootstrapIgnored(NodeId),
-    /// No automatic recovery: this node was in another primary view since.
-    RecoveryRefused(NodeId),
-    /// A message that has no place any more, of this member, was dropped.
-    MessageDropped(NodeId),
-    /// EVS did not take a message because the next view is coming; nobody waits for it any more.
-    SendOvertaken,
 }
 
 /// The last view that PC itself installed: the reference for the next quorum.
@@ -256,13 +161,15 @@ pub struct Status {
 
 /// One member's primary-component layer.
 ///
-/// Feed it with [`Pc::handle_input`] and drain [`Pc::poll_output`] to `None` after each; messages of
-/// the layer above go through [`Pc::send_user`].
+/// Feed it with [`Pc::handle_input`] and drain [`Pc::poll_output`] to `None` after each; messages
+/// of the layer above go through [`Pc::send_user`].
 #[derive(Clone, Debug)]
 pub struct Pc {
     config: Config,
     me: NodeId,
     state: State,
+    /// A stack has one life: what is closed stays closed.
+    has_connected: bool,
     is_closing: bool,
     /// The leave began in a running primary view.
     left_primary: bool,
@@ -281,6 +188,7 @@ pub struct Pc {
     restored: Option<SavedView>,
     /// The last primary view of this life.
     saved: Option<SavedView>,
+    memory: Memory,
     standing: advice::Standing,
     /// Evicted nodes, [`NODES_MAX`] at most: more could not be known anyway.
     evicted: BTreeSet<NodeId>,
@@ -304,6 +212,7 @@ impl Pc {
             config: Config { start_primary, ..config },
             me,
             state: State::Closed,
+            has_connected: false,
             is_closing: false,
             left_primary: false,
             doubt: None,
@@ -316,6 +225,7 @@ impl Pc {
                 members: BTreeSet::new(),
             },
             component: BTreeSet::new(),
+            memory: Memory::new(saved.as_ref()),
             restored: saved.filter(|_| !start_primary),
             saved: None,
             standing: advice::Standing::default(),
@@ -382,7 +292,10 @@ impl Pc {
     }
 
     fn connect(&mut self) -> Result<(), Fatal> {
-        self.is_closing = false;
+        if self.has_connected {
+            return Ok(());
+        }
+        self.has_connected = true;
         self.transition(State::NonPrimary)
     }
 
@@ -415,8 +328,8 @@ impl Pc {
         }
     }
 
-    /// "Try again" means that EVS is on its way to the next view, where everything is said anew. Any
-    /// other refusal of a STATE would leave the group waiting for us.
+    /// "Try again" means that EVS is on its way to the next view, where everything is said anew.
+    /// Any other refusal of a STATE would leave the group waiting for us.
     fn handle_refusal(&mut self, error: SendError) -> Result<(), Fatal> {
         let is_overtaken = error == SendError::TryAgain || !self.state.is_exchanging();
         if !is_overtaken {

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use super::exchange::Exchange;
 use super::fatal::Fatal;
 use super::node::{Entry, NodeMap};
+use super::saved::SavedView;
 use crate::id::{NodeId, ViewId, ViewKind};
 
 /// What a completed state exchange allows.
@@ -76,11 +77,7 @@ fn rebootstrap(exchange: &Exchange, known: &NodeMap, members: &BTreeSet<NodeId>)
     let Some(last) = LastPrimary::find(reports()) else {
         return Decision::NonPrimary(Obstacle::NoLastPrimary);
     };
-    let evicted: BTreeSet<_> =
-        reports().flatten().filter(|(_, entry)| entry.is_evicted).map(|(node, _)| *node).collect();
-    let is_back = |node: &NodeId| members.iter().any(|member| member.is_same_node(node));
-    let missing: BTreeSet<_> =
-        last.nodes.difference(&evicted).filter(|node| !is_back(node)).copied().collect();
+    let missing = last.missing(exchange, members);
     if missing.is_empty() {
         Decision::Rebootstrap
     } else {
@@ -114,6 +111,73 @@ impl LastPrimary {
             }
         }
         greatest
+    }
+
+    /// What a saved view says of itself.
+    pub(super) fn of_saved(saved: &SavedView) -> Self {
+        Self { view: saved.view, nodes: saved.members.keys().copied().collect() }
+    }
+
+    /// The greater of two; of one and the same view, everybody who was placed in it.
+    pub(super) fn join(self, other: Self) -> Self {
+        if self.view.is_less(&other.view) {
+            return other;
+        }
+        let nodes = if other.view.is_less(&self.view) { BTreeSet::new() } else { other.nodes };
+        Self { nodes: self.nodes.into_iter().chain(nodes).collect(), ..self }
+    }
+
+    /// Who of it is not here in any incarnation, evicted nodes not counted.
+    pub(super) fn missing(
+        &self,
+        exchange: &Exchange,
+        members: &BTreeSet<NodeId>,
+    ) -> BTreeSet<NodeId> {
+        let evicted: BTreeSet<_> = exchange
+            .reports()
+            .flat_map(|(_, report)| report)
+            .filter(|(_, entry)| entry.is_evicted)
+            .map(|(node, _)| *node)
+            .collect();
+        let is_back = |node: &NodeId| members.iter().any(|member| member.is_same_node(node));
+        self.nodes.difference(&evicted).filter(|node| !is_back(node)).copied().collect()
+    }
+}
+
+/// The greatest last primary view that anybody told of since we were primary ourselves, and all who
+/// were ever placed in it.
+///
+/// A re-bootstrap trusts the reports of the moment. They may have lost members: what is known of a
+/// node is not refreshed by a later report (spec 03 T11), and a restarted member knows nothing.
+/// Then the rule can be satisfied while the rest of that view is still primary elsewhere. All
+/// members decide alike and none can veto, but one that remembers better need not take part.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memory {
+    last: Option<LastPrimary>,
+}
+
+impl Memory {
+    pub(super) fn new(saved: Option<&SavedView>) -> Self {
+        Self { last: saved.map(LastPrimary::of_saved) }
+    }
+
+    /// Adds what an exchange says, and names those whom a re-bootstrap of it would forget.
+    pub(super) fn add(
+        &mut self,
+        exchange: &Exchange,
+        members: &BTreeSet<NodeId>,
+    ) -> Option<(ViewId, BTreeSet<NodeId>)> {
+        let now = LastPrimary::find(exchange.reports().map(|(_, report)| report))?;
+        let view = now.view;
+        let joined = match self.last.take() {
+            Some(before) => before.join(now),
+            None => now,
+        };
+        // A remembered view that nobody reports any more may be of another group's life.
+        let missing =
+            if joined.view == view { joined.missing(exchange, members) } else { BTreeSet::new() };
+        self.last = Some(joined);
+        (!missing.is_empty()).then_some((view, missing))
     }
 }
 

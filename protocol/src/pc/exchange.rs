@@ -64,7 +64,8 @@ impl Exchange {
     }
 
     /// Adds what was unknown. Of nodes that are known already only two things are taken over: the
-    /// weight a node reports of itself and, while not primary, that a node may be primary elsewhere.
+    /// weight a node reports of itself and, while not primary, that a node may be primary
+    /// elsewhere.
     pub(super) fn merge_into(&self, known: &mut NodeMap, me: &NodeId) -> Result<(), Fatal> {
         let is_primary = known.get(me).is_some_and(|mine| mine.is_primary);
         for (source, report) in &self.reports {

@@ -23,6 +23,13 @@ pub enum Fatal {
     /// Members that call themselves primary disagree about the view or the position.
     #[error("members that come from a primary view disagree about it")]
     InconsistentPrimaries,
+    /// The group is about to re-bootstrap a primary view without members that we know it had; they
+    /// may still be primary.
+    #[error("members of {view} are missing from its re-bootstrap")]
+    IncompleteRebootstrap {
+        /// The last primary view.
+        view: ViewId,
+    },
     /// A message that does not decode, or whose checksum is wrong.
     #[error("message of {source_node}")]
     Malformed {

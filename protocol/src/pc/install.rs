@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::advice::{Advice, NotPrimary};
-use super::decision;
+use super::decision::{self, Decision};
 use super::fatal::Fatal;
 use super::message::Flags;
 use super::node::NodeMap;
@@ -85,10 +85,17 @@ impl Pc {
         }
     }
 
+    /// Without our acknowledgement an INSTALL of the others can hardly become safe, and delivered
+    /// late it leaves them non-primary: so whoever knows better drops the links at once.
     fn decide(&mut self) -> Result<(), Fatal> {
         let members = &self.evs_view.members;
         let decision = decision::decide(&self.exchange, self.known.nodes(), members)?;
+        let forgotten = self.memory.add(&self.exchange, members);
         let is_representative = members.first() == Some(&self.me);
+        if let (Decision::Rebootstrap, Some((view, missing))) = (&decision, forgotten) {
+            self.event(Event::MembersForgotten(missing));
+            return Err(Fatal::IncompleteRebootstrap { view });
+        }
         let is_possible = decision.is_possible();
         self.event(Event::Decided(decision));
         if !is_possible {

@@ -28,8 +28,8 @@ pub enum Unsendable {
     Inconsistent(NodeId),
 }
 
-/// May this STATE go out? `companions` are the members of the view that were in our last primary view
-/// too: of others, whatever they reported last may be known.
+/// May this STATE go out? `companions` are the members of the view that were in our last primary
+/// view too: of others, whatever they reported last may be known.
 pub(super) fn check_state(
     nodes: &NodeMap,
     me: &NodeId,

@@ -101,8 +101,8 @@ impl Pc {
         Ok(())
     }
 
-    /// Who leaves may still hear messages of a view whose INSTALL it only saw in passing. Its counters
-    /// are of no use to anybody unless, after all, one more view comes before the last.
+    /// Who leaves may still hear messages of a view whose INSTALL it only saw in passing. Its
+    /// counters are of no use to anybody unless, after all, one more view comes before the last.
     fn tolerate_while_leaving(&mut self, counted: Result<(), Fatal>) -> Result<(), Fatal> {
         let is_last = self.is_closing && self.state == State::Transitional;
         match counted {

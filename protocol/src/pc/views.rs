@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::advice::{Advice, PrimaryLost};
+use super::decision::Memory;
 use super::fatal::Fatal;
 use super::message::{Flags, Message, VERSION_MAX};
 use super::node::SEQ_MASK;
@@ -76,8 +77,8 @@ impl Pc {
 
     /// Is what is left of the last installed view still enough?
     ///
-    /// The reference is the view that PC installed last, not the previous one of EVS: until the next
-    /// installation, a member that left politely two views ago counts as lost.
+    /// The reference is the view that PC installed last, not the previous one of EVS: until the
+    /// next installation, a member that left politely two views ago counts as lost.
     fn keep_or_lose(&mut self, view: View) -> Result<(), Fatal> {
         let tally = Tally::count(&view, &self.pc_view.members, self.known.nodes());
         let was_exchanging = self.state.is_exchanging();
@@ -193,6 +194,7 @@ impl Pc {
         let (me, view, members) = (self.me, self.pc_view.id, members.clone());
         let saved = SavedView { me, view, is_bootstrap, members };
         self.restored = None;
+        self.memory = Memory::default();
         self.standing.was_primary = true;
         self.saved = Some(saved.clone());
         self.outputs.push_back(Output::Persist(saved));

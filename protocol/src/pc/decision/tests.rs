@@ -157,3 +157,52 @@ fn of_two_last_views_with_one_number_the_older_uuid_is_the_greater() {
     let last = LastPrimary::find(reports.iter()).unwrap();
     assert_eq!(last, LastPrimary { view: primary_id(2, 4), nodes: members(&[2]) });
 }
+
+fn saved(seq: u32, numbers: &[u8]) -> SavedView {
+    let members = numbers.iter().map(|&n| (node(n), crate::id::Segment(0))).collect();
+    SavedView { me: node(2), view: primary_id(2, seq), is_bootstrap: false, members }
+}
+
+#[test]
+fn what_was_saved_about_the_last_primary_view_is_remembered_when_the_others_forgot_it() {
+    // Node 2 was in (2, 6) with node 3, told node 1 of it, and came back knowing nothing.
+    let stale = was_in(1, 4);
+    let told = map(&[(1, stale), (2, was_in(2, 6)), (3, stale)]);
+    let restored =
+        Entry { last_primary: primary_id(2, 6).with_kind(ViewKind::NonPrimary), ..entry(0) };
+    let here = exchange(&[(1, told), (2, map(&[(2, restored)]))]);
+    let known = here.reports().next().unwrap().1.clone();
+    assert_eq!(decide(&here, &known, &members(&[1, 2])), Ok(Decision::Rebootstrap));
+    let forgotten = Some((primary_id(2, 6), members(&[3])));
+    assert_eq!(Memory::new(Some(&saved(6, &[2, 3]))).add(&here, &members(&[1, 2])), forgotten);
+    assert_eq!(Memory::default().add(&here, &members(&[1, 2])), None);
+}
+
+#[test]
+fn what_was_heard_earlier_about_the_last_primary_view_is_remembered_too() {
+    let mut memory = Memory::default();
+    let full = map(&[(2, was_in(2, 6)), (3, was_in(2, 6))]);
+    let first = exchange(&[(1, map(&[(1, entry(1))])), (2, full)]);
+    let missing = Some((primary_id(2, 6), members(&[3])));
+    assert_eq!(memory.add(&first, &members(&[1, 2])), missing);
+    let later =
+        exchange(&[(1, map(&[(1, entry(1)), (2, was_in(2, 6))])), (2, map(&[(2, entry(1))]))]);
+    assert_eq!(memory.add(&later, &members(&[1, 2])), missing);
+}
+
+#[test]
+fn a_saved_view_of_another_life_of_the_group_does_not_count() {
+    let all = map(&[(1, was_in(1, 4)), (2, was_in(1, 4))]);
+    let here = exchange(&[(1, all.clone()), (2, all)]);
+    for seq in [3, 9] {
+        let mut memory = Memory::new(Some(&saved(seq, &[2, 3])));
+        assert_eq!(memory.add(&here, &members(&[1, 2])), None);
+    }
+}
+
+#[test]
+fn an_evicted_member_may_be_forgotten() {
+    let gone = Entry { is_evicted: true, ..was_in(2, 6) };
+    let here = exchange(&[(2, map(&[(2, was_in(2, 6)), (3, gone)]))]);
+    assert_eq!(Memory::new(Some(&saved(6, &[2, 3]))).add(&here, &members(&[2])), None);
+}

@@ -231,7 +231,8 @@ proptest! {
 
     #[test]
     fn mangled_messages_never_panic(
-        at in 0usize..64, cut in 0usize..300, byte in any::<u8>(), which in any::<prop::sample::Index>(),
+        at in 0usize..64, cut in 0usize..300, byte in any::<u8>(),
+        which in any::<prop::sample::Index>(),
     ) {
         let valid = valid_messages();
         let mut bytes = which.get(&valid).to_vec();

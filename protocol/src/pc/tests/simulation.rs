@@ -58,12 +58,16 @@ fn founded(seed: u64, weights: &[u8]) -> World {
 }
 
 fn together(world: &mut World) {
-    let fates = world.running().into_iter().map(|at| (at, Fate::Cell(0))).collect();
+    let fate = |at: usize| if world.life(at).is_dead { Fate::Crash } else { Fate::Cell(0) };
+    let fates = world.running().into_iter().map(|at| (at, fate(at))).collect();
     world.reconfigure(&fates);
 }
 
 fn random_fate(world: &mut World, at: usize, cells: usize, weather: Weather) -> Fate {
     let is_closing = world.life(at).is_closing;
+    if world.life(at).is_dead {
+        return Fate::Crash;
+    }
     if is_closing || world.random.percent(weather.leave) {
         if !is_closing {
             world.close(at);

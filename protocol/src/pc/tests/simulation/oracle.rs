@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::super::*;
 use super::world::{Group, Life, Logged};
+use crate::id::Segment;
 
 /// What all members that install one primary view must agree on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,9 +34,9 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
-    /// Ids of all primary views so far, in the order of their first installation.
-    pub(super) fn primary_views(&self) -> impl Iterator<Item = ViewId> {
-        self.installed.iter().map(|(view, _)| *view)
+    /// Was the last primary view formed by a bootstrap?
+    pub(super) fn was_bootstrapped(&self) -> bool {
+        self.installed.last().is_some_and(|(_, installed)| installed.is_bootstrap)
     }
 
     pub(super) fn start(&mut self, me: NodeId) {
@@ -128,7 +129,8 @@ impl Oracle {
             Body::State(_) => {}
             Body::User(_) => {
                 let was_heard = account.count(life, before, &logged.delivery.source);
-                // Who leaves hears out what it has, gaps included; nothing of that is ever reported.
+                // Who leaves hears out what it has, gaps included; nothing of that is ever
+                // reported.
                 let is_on_its_way_out = life.is_closing && after.state == State::Transitional;
                 if was_heard && before.is_primary && !is_on_its_way_out {
                     let position = *self.positions.entry(logged.number).or_insert(after.to_seq);

@@ -2,8 +2,8 @@
 //!
 //! * A message delivered in a regular view has been received by everybody in it, so whoever leaves
 //!   that view in whatever company delivers it too, in the regular view or in the transitional one.
-//! * Members that continue together deliver the same messages, and the same ones still in the regular
-//!   view (they agree on what is safe before they go on). Own messages always come back.
+//! * Members that continue together deliver the same messages, and the same ones still in the
+//!   regular view (they agree on what is safe before they go on). Own messages always come back.
 //! * After the first message that was lost, only those of members that come along (or left
 //!   politely) are delivered.
 
@@ -61,6 +61,8 @@ pub(super) struct Life {
     delivered: usize,
     view_seq: u32,
     pub(super) is_closing: bool,
+    /// It has dropped its links; the others have not noticed yet.
+    pub(super) is_dead: bool,
     pub(super) advice: Vec<Advice>,
 }
 
@@ -83,12 +85,14 @@ pub(super) struct Logged {
 #[derive(Clone, Debug)]
 pub(super) struct Group {
     pub(super) view: View,
+    /// Nothing from here on becomes safe: somebody does not acknowledge any more.
+    limit: usize,
     machines: Vec<usize>,
     pub(super) log: Vec<Logged>,
 }
 
 /// Lines of history that a failure shows.
-const TRAIL_MAX: usize = 60;
+const TRAIL_MAX: usize = 130;
 
 fn describe(input: &Input) -> String {
     let Input::Message(delivery) = input else { return format!("{input:?}") };
@@ -114,6 +118,8 @@ pub(super) struct World {
     pub(super) oracle: Oracle,
     next_group: u32,
     next_number: u64,
+    /// Members that refused to take part in a re-bootstrap.
+    pub(super) deaths: usize,
     /// Nothing more can be learnt from this schedule, see [`World::is_stale_weight`].
     pub(super) is_over: bool,
     /// What happened last, for a failure's report.
@@ -131,6 +137,7 @@ impl World {
             oracle: Oracle::default(),
             next_group: 0,
             next_number: 0,
+            deaths: 0,
             is_over: false,
             trail: VecDeque::new(),
         }
@@ -169,6 +176,7 @@ impl World {
             delivered: 0,
             view_seq,
             is_closing: false,
+            is_dead: false,
             advice: Vec::new(),
         };
         self.machines[at].life = Some(life);
@@ -187,7 +195,8 @@ impl World {
         let Some(group) = life.group.and_then(|group| self.groups.get(&group)) else {
             return false;
         };
-        let Some(logged) = group.log.get(life.delivered).cloned() else {
+        let can_be_safe = life.delivered < group.limit && !life.is_dead;
+        let Some(logged) = group.log.get(life.delivered).filter(|_| can_be_safe).cloned() else {
             return false;
         };
         self.life_mut(at).delivered += 1;
@@ -232,6 +241,11 @@ impl World {
         self.append(at, CONTROL_USER_TYPE, message.encode());
     }
 
+    /// Takes from a machine what only ours remember.
+    pub(super) fn forget(&mut self, at: usize) {
+        self.life_mut(at).pc.memory = decision::Memory::default();
+    }
+
     fn append(&mut self, at: usize, user_type: u8, payload: Bytes) {
         let life = self.machines[at].life.as_ref().unwrap();
         let Some(group) = life.group.and_then(|group| self.groups.get_mut(&group)) else {
@@ -258,6 +272,7 @@ impl World {
                 Output::Persist(saved) => self.machines[at].disk = Some(saved),
                 Output::Forget => self.machines[at].disk = None,
                 Output::Advice(advice) => self.life_mut(at).advice.push(advice),
+                Output::Fatal(Fatal::IncompleteRebootstrap { .. }) => self.die(at),
                 Output::Fatal(fatal) if self.is_stale_weight(at, fatal) => self.is_over = true,
                 Output::Fatal(fatal) => panic!("{}: {fatal}", self.life(at).me),
                 Output::Component(_)
@@ -271,10 +286,22 @@ impl World {
         }
     }
 
-    /// A weakness of the protocol: a member that delivers its own weight change just as it is cut off,
-    /// and is back before the others have installed a view without it, is reported by them with the
-    /// old weight and as primary, by itself with the new one. Existing members stop then, and so do
-    /// we: going on with those that do not notice would mean going on without the newest data.
+    /// Drops the links. What is in the log by now can still become safe at most as far as this
+    /// member has delivered it: it handles one message at a time, and this was the last.
+    fn die(&mut self, at: usize) {
+        let life = self.life_mut(at);
+        life.is_dead = true;
+        let (number, delivered) = (life.group.unwrap(), life.delivered);
+        let group = self.groups.get_mut(&number).unwrap();
+        group.limit = group.limit.min(delivered);
+        self.deaths += 1;
+    }
+
+    /// A weakness of the protocol: a member that delivers its own weight change just as it is cut
+    /// off, and is back before the others have installed a view without it, is reported by them
+    /// with the old weight and as primary, by itself with the new one. Existing members stop then,
+    /// and so do we: going on with those that do not notice would mean going on without the newest
+    /// data.
     fn is_stale_weight(&self, at: usize, fatal: Fatal) -> bool {
         let Fatal::StateMismatch { node, .. } = fatal else { return false };
         let pc = &self.life(at).pc;
@@ -305,8 +332,11 @@ impl World {
                 }
             }
         }
-        let running = self.running().into_iter().filter(|_| !self.is_over);
-        for at in running.filter(|&at| self.life(at).group.is_some()) {
+        let is_stable = |at: &usize| {
+            let group = self.life(*at).group.and_then(|group| self.groups.get(&group));
+            !self.is_over && group.is_some_and(|group| group.limit == usize::MAX)
+        };
+        for at in self.running().into_iter().filter(is_stable) {
             let state = self.state(at);
             assert!(matches!(state, State::Primary | State::NonPrimary), "L1: {state}");
         }
@@ -321,16 +351,13 @@ impl World {
         for group in &touched {
             self.dissolve(*group, fates);
         }
-        for (&at, fate) in fates {
-            match fate {
-                Fate::Cell(_) => {}
-                Fate::Leave | Fate::Crash => self.machines[at].life = None,
-            }
-        }
         let mut cells: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (&at, fate) in fates {
-            if let Fate::Cell(cell) = fate {
-                cells.entry(*cell).or_default().push(at);
+            match fate {
+                Fate::Cell(cell) if !self.life(at).is_dead => {
+                    cells.entry(*cell).or_default().push(at)
+                }
+                Fate::Cell(_) | Fate::Leave | Fate::Crash => self.machines[at].life = None,
             }
         }
         for machines in cells.into_values() {
@@ -342,7 +369,7 @@ impl World {
         let group = self.groups[&number].clone();
         let positions = group.machines.iter().map(|&at| self.life(at).delivered);
         let furthest = positions.max().unwrap_or(0);
-        let safe = self.random.between(furthest, group.log.len());
+        let safe = self.random.between(furthest, group.limit.clamp(furthest, group.log.len()));
         let going = |wanted: Fate| -> Vec<usize> {
             group.machines.iter().copied().filter(|at| fates[at] == wanted).collect()
         };
@@ -366,12 +393,11 @@ impl World {
     }
 
     fn deliver_until(&mut self, at: usize, until: usize) {
-        while self.life(at).delivered < until {
-            self.deliver(at, false);
-        }
+        while self.life(at).delivered < until && self.deliver(at, false) {}
     }
 
-    /// Members that continue together: the last safe messages, the transitional view, then the rest.
+    /// Members that continue together: the last safe messages, the transitional view, then the
+    /// rest.
     fn pass(&mut self, stay: &[usize], leavers: &[usize], group: &Group, safe: usize) {
         let at_least = stay.iter().map(|&at| self.life(at).delivered).max().unwrap_or(0);
         // Who has received a message knows what its sender knew to be safe.
@@ -447,7 +473,12 @@ impl World {
         let view = View::new(id, 1, members);
         let number = self.next_group;
         self.next_group += 1;
-        let group = Group { view: view.clone(), machines: machines.clone(), log: Vec::new() };
+        let group = Group {
+            view: view.clone(),
+            machines: machines.clone(),
+            limit: usize::MAX,
+            log: Vec::new(),
+        };
         self.groups.insert(number, group);
         self.random.shuffle(&mut machines);
         for at in machines {
