@@ -5,6 +5,7 @@ use galera_protocol::member::{Command, EndReason, Event};
 use galera_protocol::sst::conversation::{Event as SstEvent, Evidence, Failure, Judgement};
 use galera_protocol::sst::metadata::Metadata;
 use galera_protocol::sst::request::Method;
+use galera_protocol::verdict::{self, ClosingFiles, Complete, Files, SinkEnd, Witnesses};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -50,6 +51,8 @@ struct Arrived<S> {
     sink: S,
     summary: StreamSummary,
     evidence: Evidence,
+    /// The proof that all witnesses but the sink agree.
+    complete: Complete,
 }
 
 /// How the pipeline ended, kept until the group has spoken.
@@ -194,7 +197,7 @@ impl<'a> Attempt<'a> {
         running: &mut Running<S>,
         sink: &mut Option<S>,
         outcome: &mut Outcome<S>,
-    ) -> Result<Evidence, Error> {
+    ) -> Result<Result<Evidence, Failure>, Error> {
         loop {
             tokio::select! {
                 event = self.next_event(handle) => self.on_group_event(event?, handle, running).await?,
@@ -249,7 +252,9 @@ impl<'a> Attempt<'a> {
                 Ok(None)
             }
             gcs::Event::RequestAccepted(acceptance) => Ok(Some(self.accepted(&acceptance, handle))),
-            gcs::Event::RequestRefused(error) => Err(Error::Request(error)),
+            gcs::Event::RequestRefused(error) => {
+                Err(Error::Request { donors: self.config.donors.clone(), error })
+            }
             gcs::Event::TransferEnded { donor, code, .. } => {
                 self.record.join_code(donor, code);
                 Ok(Some(SstEvent::DonorJoined { code }))
@@ -350,40 +355,51 @@ impl<'a> Attempt<'a> {
     fn conversation_end(
         &self,
         ended: Result<Result<Evidence, TransferError>, tokio::task::JoinError>,
-    ) -> Result<Evidence, Error> {
+    ) -> Result<Result<Evidence, Failure>, Error> {
         match ended {
-            Ok(Ok(evidence)) => Ok(evidence),
-            Ok(Err(TransferError::Failed(failure))) => {
-                Err(Error::Transfer { failure, has_begun: self.record.has_begun() })
-            }
+            Ok(Ok(evidence)) => Ok(Ok(evidence)),
+            Ok(Err(TransferError::Failed(failure))) => Ok(Err(failure)),
             Ok(Err(TransferError::Cancelled)) | Err(_) => Err(Error::Stopped),
         }
     }
 
-    /// Joins what the group, the conversation and the pipeline found into one answer.
+    /// Hears the witnesses. Without a complete backup the sink is aborted.
     async fn judge<S: Sink>(
         &mut self,
-        ended: Result<Evidence, Error>,
+        ended: Result<Result<Evidence, Failure>, Error>,
         outcome: Outcome<S>,
     ) -> Result<Arrived<S>, Error> {
-        match (ended, outcome) {
-            (Ok(evidence), Outcome::Received(received)) => {
-                let Received { sink, summary } = *received;
-                if summary.completeness.is_complete() {
-                    return Ok(Arrived { sink, summary, evidence });
+        let mut witnesses = Witnesses::NONE;
+        // Whether there would be a backup if the sink commits: it is asked last, and only then.
+        witnesses.sink = SinkEnd::Committed;
+        let (received, cause) = hear_pipeline(&mut witnesses, outcome);
+        if let Ok(transfer) = &ended {
+            witnesses.hear_transfer(transfer);
+        }
+        match (ended, verdict::decide(&witnesses), received) {
+            (Ok(Ok(evidence)), Ok(complete), Some(Received { sink, summary })) => {
+                Ok(Arrived { sink, summary, evidence, complete })
+            }
+            (ended, decided, received) => {
+                if let Some(received) = received {
+                    received.sink.abort().await;
                 }
-                sink.abort().await;
-                Err(Error::Incomplete(summary.completeness.gaps))
+                Err(self.no_backup(ended.err(), decided.err(), cause))
             }
-            (Ok(_), Outcome::Failed(error)) => Err(error.into()),
-            (Ok(_), Outcome::Pending) => Err(Error::Stopped),
-            (Err(error), Outcome::Received(received)) => {
-                let Received { sink, summary } = *received;
-                sink.abort().await;
-                Err(more_precise(error, Some(&summary), None))
-            }
-            (Err(error), Outcome::Failed(cause)) => Err(more_precise(error, None, Some(cause))),
-            (Err(error), Outcome::Pending) => Err(error),
+        }
+    }
+
+    fn no_backup(
+        &self,
+        ended: Option<Error>,
+        failure: Option<verdict::Failure>,
+        cause: Option<PipelineError>,
+    ) -> Error {
+        let has_begun = self.record.has_begun();
+        match (ended, failure) {
+            (Some(error), _) => error,
+            (None, Some(failure)) => Error::Verdict { failure, cause, has_begun },
+            (None, None) => Error::Stopped,
         }
     }
 
@@ -393,8 +409,8 @@ impl<'a> Attempt<'a> {
         handle: Handle,
         arrived: Arrived<S>,
     ) -> Result<Backup, Error> {
-        let Arrived { sink, summary, evidence } = arrived;
-        self.reporter.enter(Phase::Committing, "");
+        let Arrived { sink, summary, evidence, complete } = arrived;
+        self.reporter.enter(Phase::Committing, format!("{} files", complete.files()));
         let manifest = self.record.manifest(&summary, &evidence);
         let committing = sink.commit(manifest.clone());
         let (committed, ()) = tokio::join!(committing, self.leave(handle));
@@ -431,23 +447,32 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// A failure of the stream or the sink is the cause of what the donor says afterwards, not the
-/// other way round; a donor that failed is the cause of a stream that ended early.
-fn more_precise(
-    error: Error,
-    summary: Option<&StreamSummary>,
-    cause: Option<PipelineError>,
-) -> Error {
-    let Error::Transfer { failure, has_begun } = error else { return error };
-    let own = cause.filter(|cause| matches!(cause.side(), Side::Stream | Side::Sink));
-    match (failure, own, summary) {
-        (Failure::Damaged | Failure::NotStored | Failure::TooSlow { .. }, Some(own), _) => {
-            own.into()
+/// What the pipeline witnessed; gives back what it received, or why it did not.
+fn hear_pipeline<S>(
+    witnesses: &mut Witnesses,
+    outcome: Outcome<S>,
+) -> (Option<Received<S>>, Option<PipelineError>) {
+    match outcome {
+        Outcome::Pending => (None, None),
+        Outcome::Received(received) => {
+            witnesses.files = Files::Whole { count: received.summary.files.len() as u64 };
+            witnesses.closing_files = ClosingFiles::from(&received.summary.completeness);
+            (Some(*received), None)
         }
-        (Failure::Incomplete { .. }, _, Some(summary)) => {
-            Error::Incomplete(summary.completeness.gaps.clone())
+        Outcome::Failed(error) => {
+            match &error {
+                PipelineError::Stream(fault) => witnesses.files = Files::Faulty(fault.clone()),
+                PipelineError::Sink(_) | PipelineError::SinkStalled { .. } => {
+                    witnesses.sink = SinkEnd::Failed;
+                }
+                PipelineError::Transport(_)
+                | PipelineError::Idle { .. }
+                | PipelineError::Cancelled
+                | PipelineError::ParserLost => {}
+            }
+            let tells_more = matches!(error.side(), Side::Sink | Side::Internal);
+            (None, Some(error).filter(|_| tells_more))
         }
-        (failure, _, _) => Error::Transfer { failure, has_begun },
     }
 }
 

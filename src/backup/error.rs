@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use galera_protocol::gcs::{self, Refusal, RequestError};
-use galera_protocol::gmcast::{IdentityProblem, LinkEnd};
+use galera_protocol::gmcast::{IdentityProblem, LinkEnd, Refusal as LinkRefusal};
 use galera_protocol::member::EndReason;
 use galera_protocol::sst::conversation::Failure;
-use galera_protocol::sst::donor_code::{Blame, DonorCode};
+use galera_protocol::sst::donor_code::DonorCode;
 use galera_protocol::sst::request::RequestError as AddressError;
-use galera_protocol::xbstream::Gap;
+use galera_protocol::verdict;
 
 use crate::exit::ExitCode;
 use crate::member::StartError;
-use crate::pipeline::{PipelineError, Side};
+use crate::pipeline::PipelineError;
 use crate::sink::SinkError;
 use crate::sst::BindError;
 
@@ -32,7 +32,7 @@ pub enum Error {
     #[error("become a member")]
     Start(#[from] StartError),
     /// The primary component was not reached.
-    #[error("join the group: {reason}{}", hint(.last_link))]
+    #[error("join the group{}", hint(.last_link))]
     Join {
         /// How the membership ended.
         #[source]
@@ -47,26 +47,28 @@ pub enum Error {
     #[error("advertise our address")]
     Address(#[source] AddressError),
     /// The group did not give us a donor.
-    #[error("request a state transfer")]
-    Request(#[source] RequestError),
-    /// The membership ended before the group had the last word.
-    #[error("lost the group during the transfer: {0}")]
-    GroupLost(EndReason),
-    /// The conversation with the donor failed.
-    #[error("{failure}{}", donor_meaning(.failure))]
-    Transfer {
-        /// How.
+    #[error("request a state transfer{}", from_donors(.donors))]
+    Request {
+        /// The donors that were asked for; empty for any.
+        donors: String,
+        /// Why not.
         #[source]
-        failure: Failure,
-        /// Whether the backup had begun.
+        error: RequestError,
+    },
+    /// The membership ended before the group had the last word.
+    #[error("lost the group during the transfer")]
+    GroupLost(#[source] EndReason),
+    /// The witnesses do not agree on a complete backup.
+    #[error("{failure}{}", donor_meaning(.failure))]
+    Verdict {
+        /// Which one disagrees, and how.
+        failure: verdict::Failure,
+        /// What the sink or the pipeline said about it.
+        #[source]
+        cause: Option<PipelineError>,
+        /// Whether the backup had begun to arrive.
         has_begun: bool,
     },
-    /// The stream, or the way to the sink.
-    #[error("receive the backup")]
-    Receive(#[from] PipelineError),
-    /// The stream ended well, but something is missing.
-    #[error("the backup is incomplete: {}", gaps(.0))]
-    Incomplete(Vec<Gap>),
     /// The sink did not make the backup visible.
     #[error("commit the backup")]
     Commit(#[source] SinkError),
@@ -86,33 +88,47 @@ pub enum Error {
 pub struct LinkProblem {
     /// In one sentence.
     pub(super) text: String,
+    /// What it means for the exit code.
+    pub(super) kind: LinkProblemKind,
+}
+
+/// What a problem with a link means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LinkProblemKind {
+    /// Nobody answers, or not for long.
+    Unreachable,
+    /// The members belong to another group.
+    WrongGroup,
     /// TLS, or an identity that the members refuse.
-    pub(super) is_refusal: bool,
+    Refused,
 }
 
 impl LinkProblem {
     /// What people are told, if the event is a problem at all.
     pub(super) fn from_event(event: &galera_protocol::gmcast::Event) -> Option<Self> {
         use galera_protocol::gmcast::{Event, Reason};
-        let is_refusal = match event {
+        let kind = match event {
             Event::LinkClosed(closed) => match &closed.reason {
-                Reason::Ended(LinkEnd::Tls(_)) | Reason::RefusedByPeer(_) => true,
+                Reason::RefusedByPeer(LinkRefusal::InvalidGroup) => LinkProblemKind::WrongGroup,
+                Reason::Ended(LinkEnd::Tls(_)) | Reason::RefusedByPeer(_) => {
+                    LinkProblemKind::Refused
+                }
                 Reason::NotNeeded
                 | Reason::DuplicateLink
                 | Reason::OwnAddress
                 | Reason::Closing
                 | Reason::Forgotten => return None,
-                _ => false,
+                _ => LinkProblemKind::Unreachable,
             },
-            Event::ResolveFailed { .. } => false,
-            Event::IdentityRefused { .. } => true,
+            Event::ResolveFailed { .. } => LinkProblemKind::Unreachable,
+            Event::IdentityRefused { .. } => LinkProblemKind::Refused,
             Event::Resolved { .. }
             | Event::LinkEstablished { .. }
             | Event::IdentityChanged { .. }
             | Event::OwnAddressFound { .. }
             | Event::RelayingChanged { .. } => return None,
         };
-        Some(Self { text: event.to_string(), is_refusal })
+        Some(Self { text: event.to_string(), kind })
     }
 }
 
@@ -120,15 +136,17 @@ fn hint(problem: &Option<LinkProblem>) -> String {
     problem.as_ref().map(|problem| format!(" (last problem: {})", problem.text)).unwrap_or_default()
 }
 
-fn donor_meaning(failure: &Failure) -> String {
-    match failure {
-        Failure::DonorFailed { code, .. } => format!(": {}", DonorCode(*code).meaning()),
-        _ => String::new(),
-    }
+fn from_donors(donors: &str) -> String {
+    if donors.is_empty() { String::new() } else { format!(" from {donors}") }
 }
 
-fn gaps(gaps: &[Gap]) -> String {
-    gaps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+fn donor_meaning(failure: &verdict::Failure) -> String {
+    match failure {
+        verdict::Failure::Transfer(Failure::DonorFailed { code, .. }) => {
+            format!(": {}", DonorCode(*code).meaning())
+        }
+        _ => String::new(),
+    }
 }
 
 impl Error {
@@ -139,11 +157,9 @@ impl Error {
             Self::NoAddress | Self::Address(_) => ExitCode::Configuration,
             Self::OpenSink(_) => ExitCode::CannotCreate,
             Self::Join { reason, last_link } => join_code(reason, last_link.as_ref()),
-            Self::Request(error) => request_code(error),
+            Self::Request { error, .. } => request_code(error),
             Self::GroupLost(_) | Self::OverallLimit { .. } => ExitCode::Retry,
-            Self::Transfer { failure, .. } => transfer_code(failure),
-            Self::Receive(error) => receive_code(error),
-            Self::Incomplete(_) => ExitCode::BadData,
+            Self::Verdict { failure, .. } => ExitCode::from_number(failure.exit_class().code()),
             Self::Commit(_) => ExitCode::SinkFailed,
             Self::Stopped => ExitCode::Other,
         }
@@ -155,23 +171,20 @@ impl Error {
             Self::Listen(_) => Some("choose another --listen address or port"),
             Self::Start(_) => Some("choose another gmcast.listen_addr in --options"),
             Self::Join { last_link: Some(problem), .. }
-                if problem.text.contains("invalid group") =>
+                if problem.kind == LinkProblemKind::WrongGroup =>
             {
                 Some("check --group against wsrep_cluster_name")
             }
             Self::Join { .. } => Some("check --address, and that the cluster is primary"),
-            Self::Request(RequestError::NoDonorInTime(_)) => Some(
+            Self::Request { error: RequestError::NoDonorInTime(_), .. } => Some(
                 "wait until a member is SYNCED and serves nobody, or allow more --donor members",
             ),
-            Self::Request(RequestError::Names(_)) => {
+            Self::Request { error: RequestError::Names(_), .. } => {
                 Some("give full wsrep_node_name values in --donor")
             }
-            Self::Transfer { failure: Failure::NoFirstConnection { .. }, .. } => {
-                Some("check that the donor can reach --advertise through firewalls and policies")
+            Self::Verdict { failure: verdict::Failure::Transfer(failure), .. } => {
+                transfer_remedy(failure)
             }
-            Self::Transfer {
-                failure: Failure::DonorFailed { .. } | Failure::DonorGone, ..
-            } => Some("see the donor's error log"),
             Self::OpenSink(SinkError::Occupied { .. }) => Some("choose an empty target"),
             _ => None,
         }
@@ -183,9 +196,13 @@ impl Error {
         const ECANCELED: i64 = -125;
         matches!(
             self,
-            Self::Transfer {
-                failure: Failure::DonorFailed { code: ENOENT | ECANCELED, .. },
+            Self::Verdict {
+                failure: verdict::Failure::Transfer(Failure::DonorFailed {
+                    code: ENOENT | ECANCELED,
+                    ..
+                }),
                 has_begun: false,
+                ..
             }
         )
     }
@@ -193,7 +210,7 @@ impl Error {
     /// What a stop means that came from the overall limit.
     pub(super) fn after_overall_limit(self, limit: Duration) -> Self {
         match self {
-            Self::Stopped | Self::Receive(PipelineError::Cancelled) => Self::OverallLimit { limit },
+            Self::Stopped => Self::OverallLimit { limit },
             other => other,
         }
     }
@@ -204,10 +221,12 @@ fn join_code(reason: &EndReason, last_link: Option<&LinkProblem>) -> ExitCode {
         EndReason::Refused(IdentityProblem::Evicted | IdentityProblem::Duplicate) => {
             ExitCode::Refused
         }
-        EndReason::ConnectTimeout if last_link.is_some_and(|problem| problem.is_refusal) => {
-            ExitCode::Refused
-        }
-        EndReason::ConnectTimeout | EndReason::NotPrimary(_) => ExitCode::Unavailable,
+        EndReason::ConnectTimeout => match last_link.map(|problem| problem.kind) {
+            Some(LinkProblemKind::WrongGroup) => ExitCode::Configuration,
+            Some(LinkProblemKind::Refused) => ExitCode::Refused,
+            Some(LinkProblemKind::Unreachable) | None => ExitCode::Unavailable,
+        },
+        EndReason::NotPrimary(_) => ExitCode::Unavailable,
         EndReason::Advised(gcs::LeaveReason::ProtocolTooHigh { .. }) => ExitCode::Configuration,
         EndReason::Advised(_) => ExitCode::Unavailable,
         EndReason::Left | EndReason::Abandoned | EndReason::Evs(_) | EndReason::Pc(_) => {
@@ -220,43 +239,17 @@ fn request_code(error: &RequestError) -> ExitCode {
     match error {
         RequestError::Names(_) | RequestError::Invalid(_) => ExitCode::Configuration,
         RequestError::NoDonorInTime(_) => ExitCode::Unavailable,
-        RequestError::Refused(Refusal::Busy) => ExitCode::Unavailable,
+        RequestError::Refused(Refusal::Busy | Refusal::Unreachable) => ExitCode::Unavailable,
         RequestError::Refused(_) | RequestError::AlreadyRequested => ExitCode::RequestRefused,
     }
 }
 
-fn transfer_code(failure: &Failure) -> ExitCode {
+fn transfer_remedy(failure: &Failure) -> Option<&'static str> {
     match failure {
-        Failure::DonorAddressUnknown => ExitCode::Configuration,
-        Failure::NoFirstConnection { .. }
-        | Failure::NoSecondConnection { .. }
-        | Failure::Interrupted { .. }
-        | Failure::Idle { .. }
-        | Failure::OutcomeUnknown
-        | Failure::NoVerdict { .. } => ExitCode::Retry,
-        Failure::NoMetadata { .. }
-        | Failure::Metadata(_)
-        | Failure::MetadataTooLong { .. }
-        | Failure::Incomplete { .. }
-        | Failure::Damaged => ExitCode::BadData,
-        Failure::Wrapped { .. } => ExitCode::Configuration,
-        Failure::NotEncrypted => ExitCode::Refused,
-        Failure::TooSlow { .. } | Failure::NotStored => ExitCode::SinkFailed,
-        Failure::DonorFailed { code, .. } => match DonorCode(*code).blame() {
-            Blame::Request => ExitCode::RequestRefused,
-            Blame::Nobody | Blame::Donor | Blame::Connection | Blame::Retry | Blame::Unknown => {
-                ExitCode::Donor
-            }
-        },
-        Failure::DonorGone | Failure::SentElsewhere { .. } => ExitCode::Donor,
-    }
-}
-
-fn receive_code(error: &PipelineError) -> ExitCode {
-    match error.side() {
-        Side::Stream => ExitCode::BadData,
-        Side::Transport => ExitCode::Retry,
-        Side::Sink => ExitCode::SinkFailed,
-        Side::Stopped | Side::Internal => ExitCode::Other,
+        Failure::NoFirstConnection { .. } => {
+            Some("check that the donor can reach --advertise through firewalls and policies")
+        }
+        Failure::DonorFailed { .. } | Failure::DonorGone => Some("see the donor's error log"),
+        _ => None,
     }
 }
