@@ -29,7 +29,7 @@ use order::InOrder;
 pub struct ReadConfig {
     /// Threads that decompress and write.
     pub workers: usize,
-    /// Ranges of up to 4 MiB that are fetched ahead.
+    /// Ranges of up to 2 MiB that are fetched ahead.
     pub ranges_ahead: usize,
     /// Told how far the work is.
     pub progress: Arc<ReadProgress>,

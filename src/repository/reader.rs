@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 
 use super::error::{Fault, RepositoryError};
 use super::index::{Index, PackRecord, decode};
@@ -12,6 +13,9 @@ use super::store::Store;
 use super::url::RepositoryUrl;
 use super::{LAYOUT, MANIFEST_NAME, object_name};
 use crate::pipeline::manifest::{BackupId, Digest, Manifest, Storage};
+
+/// Manifests that are read at once when listing: hides latency.
+const MANIFESTS_AHEAD: usize = 8;
 
 /// A place that holds backups, opened for reading.
 #[derive(Clone, Debug)]
@@ -61,14 +65,14 @@ impl Repository {
 
     /// All complete backups, oldest first. One with a bad manifest is listed with the reason.
     pub async fn list(&self) -> Result<Vec<Listed>, RepositoryError> {
-        let mut listed = Vec::new();
-        for id in self.prefixes().await? {
-            match self.manifest(&id).await {
-                Err(RepositoryError::NoBackup { .. }) => {}
-                manifest => listed.push(Listed { id, manifest }),
-            }
-        }
-        Ok(listed)
+        let manifests = stream::iter(self.prefixes().await?).map(|id| async {
+            let manifest = self.manifest(&id).await;
+            Listed { id, manifest }
+        });
+        let is_there = |listed: &Listed| {
+            std::future::ready(!matches!(listed.manifest, Err(RepositoryError::NoBackup { .. })))
+        };
+        Ok(manifests.buffered(MANIFESTS_AHEAD).filter(is_there).collect().await)
     }
 
     /// Prefixes that look like a backup but have no manifest: unfinished, or failed and left behind.

@@ -148,12 +148,8 @@ impl Store {
     /// Removes everything below a prefix, unfinished uploads included where the store shows them.
     async fn delete_prefix(&self, prefix: &str) -> Result<(), RepositoryError> {
         if let Some(directory) = &self.directory {
-            return match tokio::fs::remove_dir_all(directory.join(prefix)).await {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(self.write_error(prefix, generic(error)))
-                }
-                Ok(()) | Err(_) => Ok(()),
-            };
+            let removed = remove_tree(&directory.join(prefix)).await;
+            return removed.map_err(|error| self.write_error(prefix, generic(error)));
         }
         let below = self.objects.list(Some(&Path::from(prefix)));
         below
@@ -187,6 +183,19 @@ impl Store {
 }
 
 const DELETES_IN_FLIGHT: usize = 16;
+const REMOVALS_MAX: usize = 5;
+
+/// Removes a directory; again if a write that was given up still put something into it.
+async fn remove_tree(directory: &std::path::Path) -> io::Result<()> {
+    for _ in 1..REMOVALS_MAX {
+        match tokio::fs::remove_dir_all(directory).await {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            removed => return removed,
+        }
+    }
+    tokio::fs::remove_dir_all(directory).await
+}
 
 fn generic(error: io::Error) -> object_store::Error {
     object_store::Error::Generic { store: "file", source: Box::new(error) }

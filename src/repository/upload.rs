@@ -21,7 +21,8 @@ impl Default for UploadConfig {
     }
 }
 
-/// An unfinished object. Dropped without [`Upload::finish`] it never appears.
+/// An unfinished object. Without [`Upload::finish`] it never appears; unless aborted, stores may keep its
+/// parts for a while.
 pub(crate) struct Upload {
     object: String,
     parts: Box<dyn MultipartUpload>,
@@ -52,16 +53,8 @@ impl Upload {
         Ok(())
     }
 
-    /// Sends the rest and makes the object appear; on failure takes back what was sent.
-    pub(crate) async fn finish(mut self) -> Result<(), RepositoryError> {
-        let completed = self.complete().await;
-        if completed.is_err() {
-            self.abort().await;
-        }
-        completed
-    }
-
-    async fn complete(&mut self) -> Result<(), RepositoryError> {
+    /// Sends the rest and makes the object appear.
+    pub(crate) async fn finish(&mut self) -> Result<(), RepositoryError> {
         if self.pending_bytes > 0 {
             self.send_part().await?;
         }

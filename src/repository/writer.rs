@@ -9,7 +9,7 @@
 //! Files interleave, so they share one block: each piece is appended to it as it comes, and the index
 //! remembers where. Memory therefore does not depend on how many files are open: it is the current
 //! block, three blocks and frames in each worker's lane, and the parts under way to the store; with the
-//! defaults and four workers below 60 MiB. What grows is the index, about 100 bytes a file and 24
+//! defaults and four workers below 45 MiB. What grows is the index, about 100 bytes a file and 24
 //! an extent.
 
 mod appender;
@@ -21,6 +21,7 @@ use bytes::Bytes;
 use galera_protocol::xbstream::EntryPath;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use self::appender::Appender;
 use self::assembler::Assembler;
@@ -55,7 +56,7 @@ impl Default for PackConfig {
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
         Self {
-            block_bytes: 2 << 20,
+            block_bytes: 1 << 20,
             pack_bytes: 512 << 20,
             compression_level: 3,
             workers,
@@ -75,6 +76,8 @@ pub struct PackSink {
     assembler: JoinHandle<()>,
     appender: JoinHandle<()>,
     next_file: u64,
+    /// Ends what the appender waits for.
+    stop: CancellationToken,
 }
 
 /// One open file of a [`PackSink`].
@@ -100,6 +103,7 @@ enum Command {
     Rename(EntryPath, EntryPath),
     Remove(EntryPath),
     Commit(oneshot::Sender<Committed>),
+    Stop,
 }
 
 /// What the assembler and the appender made of the backup.
@@ -153,11 +157,12 @@ impl PackSink {
         let (blocks, frames) =
             super::lanes::start(config.workers, || compress::worker(config.compression_level));
         let (packs, packs_made) = oneshot::channel();
-        let mut appender = Appender::new(store.clone(), &id, &config, frames, packs);
+        let stop = CancellationToken::new();
+        let mut appender = Appender::new(store.clone(), &id, &config, frames, packs, stop.clone());
         let appender = spawn(failure.clone(), move || appender.run());
         let mut assembler = Assembler::new(queue, blocks, config.block_bytes, packs_made);
         let assembler = spawn(failure.clone(), move || assembler.run());
-        Self { store, id, config, commands, failure, assembler, appender, next_file: 0 }
+        Self { store, id, config, commands, failure, assembler, appender, next_file: 0, stop }
     }
 
     async fn send(&self, command: Command) -> Result<(), SinkError> {
@@ -178,9 +183,17 @@ impl PackSink {
         let stored = StoredObject { name: INDEX_NAME.into(), bytes: bytes.len() as u64, blake3 };
         let name = object_name(&self.id, INDEX_NAME);
         let mut upload = self.store.upload(&name, self.config.upload).await?;
-        upload.write(Bytes::from(bytes)).await?;
-        upload.finish().await?;
-        Ok(stored)
+        let written = async {
+            upload.write(Bytes::from(bytes)).await?;
+            upload.finish().await
+        };
+        match written.await {
+            Ok(()) => Ok(stored),
+            Err(error) => {
+                upload.abort().await;
+                Err(error)
+            }
+        }
     }
 
     async fn write_manifest(
@@ -224,7 +237,10 @@ impl PackSink {
 
     /// Stops the workers and waits for them, so that nothing is written afterwards.
     async fn stop(self) -> (Store, BackupId) {
-        drop(self.commands);
+        self.stop.cancel();
+        // Open files hold the channel open, so hanging up would not be enough. An error means that
+        // the assembler has ended.
+        drop(self.commands.send(Command::Stop).await);
         drop(self.assembler.await);
         drop(self.appender.await);
         (self.store, self.id)

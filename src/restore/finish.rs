@@ -98,10 +98,13 @@ async fn prepared_facts(
     if let Some(prepare) = &config.prepare {
         return prepare::prepare(directory, flavour, prepare).await.map(Some);
     }
-    // Compressed files hide the facts; such a directory is not prepared.
     match Facts::read(directory, flavour) {
         Ok(facts) => Ok(facts.is_prepared.then_some(facts)),
-        Err(RestoreError::NoBackup { .. }) if config.role.is_none() => Ok(None),
+        // Compressed files hide the facts; and who asks for the files alone gets them in any case.
+        Err(error) if config.role.is_none() => {
+            tracing::info!(%error, "not prepared");
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
@@ -194,3 +197,6 @@ pub(super) async fn blocking<T: Send + 'static>(
 ) -> Result<T, RestoreError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| RestoreError::WorkerLost)?
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 //! from there on loopback).
 
 mod server;
+mod speed;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -17,7 +17,7 @@ use crate::repository::plan::Plan;
 use crate::repository::reader::{Backup, PackTable};
 
 /// Neighbouring blocks are fetched together up to this size.
-const RANGE_BYTES: u64 = 4 << 20;
+const RANGE_BYTES: u64 = 2 << 20;
 
 /// A block to be opened, or the reason why it cannot be.
 pub(super) struct Job {

@@ -2,6 +2,7 @@
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::PackConfig;
 use crate::pipeline::manifest::{BackupId, Digest};
@@ -28,6 +29,7 @@ pub(super) struct Appender {
     open: Option<OpenPack>,
     done: Vec<PackRecord>,
     reply: Option<oneshot::Sender<Vec<PackRecord>>>,
+    stop: CancellationToken,
 }
 
 struct OpenPack {
@@ -47,6 +49,7 @@ impl Appender {
         config: &PackConfig,
         frames: Collector<std::io::Result<Frame>>,
         reply: oneshot::Sender<Vec<PackRecord>>,
+        stop: CancellationToken,
     ) -> Self {
         Self {
             store,
@@ -58,6 +61,7 @@ impl Appender {
             open: None,
             done: Vec::new(),
             reply: Some(reply),
+            stop,
         }
     }
 
@@ -90,9 +94,7 @@ impl Appender {
                 self.open.insert(pack)
             }
         };
-        pack.raw_bytes += u64::from(frame.record.raw_bytes);
-        pack.blocks.push(frame.record);
-        self.runtime.block_on(pack.write(frame.bytes))?;
+        wait(&self.runtime, &self.stop, pack.append(frame))?;
         if pack.bytes >= self.pack_bytes_max || pack.blocks.len() >= PACK_BLOCKS_MAX {
             self.close_pack()?;
         }
@@ -102,9 +104,9 @@ impl Appender {
     fn open_pack(&self) -> Result<OpenPack, RepositoryError> {
         let name = format!("packs/{:06}.zst", self.done.len());
         let object = object_name(&self.id, &name);
-        self.runtime.block_on(async {
+        wait(&self.runtime, &self.stop, async {
             let upload = self.store.upload(&object, self.upload).await?;
-            let mut pack = OpenPack {
+            Ok(OpenPack {
                 name,
                 upload,
                 hasher: blake3::Hasher::new(),
@@ -112,20 +114,28 @@ impl Appender {
                 raw_offset: self.done.last().map_or(0, PackRecord::raw_end),
                 raw_bytes: 0,
                 blocks: Vec::new(),
-            };
-            pack.write(pack::encode_header().into()).await?;
-            Ok(pack)
+            })
         })
     }
 
     fn close_pack(&mut self) -> Result<(), RepositoryError> {
-        if let Some(pack) = self.open.take() {
-            let record = self.runtime.block_on(pack.close())?;
-            tracing::debug!(pack = record.name, bytes = record.bytes, "pack stored");
-            self.done.push(record);
-        }
+        let Some(pack) = &mut self.open else { return Ok(()) };
+        let record = wait(&self.runtime, &self.stop, pack.close())?;
+        tracing::debug!(pack = record.name, bytes = record.bytes, "pack stored");
+        self.open = None;
+        self.done.push(record);
         Ok(())
     }
+}
+
+/// Waits for the store, but not when the sink is being aborted.
+fn wait<T>(
+    runtime: &Handle,
+    stop: &CancellationToken,
+    step: impl Future<Output = Result<T, RepositoryError>>,
+) -> Result<T, RepositoryError> {
+    let ended = runtime.block_on(stop.run_until_cancelled(step));
+    ended.unwrap_or(Err(RepositoryError::WorkerLost))
 }
 
 impl OpenPack {
@@ -135,13 +145,22 @@ impl OpenPack {
         self.upload.write(bytes).await
     }
 
-    async fn close(mut self) -> Result<PackRecord, RepositoryError> {
+    async fn append(&mut self, frame: Frame) -> Result<(), RepositoryError> {
+        if self.blocks.is_empty() {
+            self.write(pack::encode_header().into()).await?;
+        }
+        self.raw_bytes += u64::from(frame.record.raw_bytes);
+        self.blocks.push(frame.record);
+        self.write(frame.bytes).await
+    }
+
+    async fn close(&mut self) -> Result<PackRecord, RepositoryError> {
         let table = pack::encode_table(&self.blocks);
         let table_hash = Digest::of(&table);
         self.write(table.into()).await?;
         self.upload.finish().await?;
         Ok(PackRecord {
-            name: self.name,
+            name: self.name.clone(),
             bytes: self.bytes,
             hash: self.hasher.finalize().into(),
             raw_offset: self.raw_offset,

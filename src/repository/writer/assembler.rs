@@ -72,6 +72,7 @@ impl Assembler {
                     self.reply = Some(reply);
                     return self.commit();
                 }
+                Command::Stop => return Ok(()),
             }
         }
         Ok(())

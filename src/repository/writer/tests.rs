@@ -178,6 +178,18 @@ async fn an_aborted_backup_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn aborting_does_not_wait_for_open_files() {
+    let fixture = Fixture::new();
+    let mut sink = fixture.sink().await;
+    let mut file = sink.create(&entry("a")).await.expect("creates");
+    file.write(data(&noise(1, 50_000))).await.expect("writes");
+    sink.abort().await;
+    assert!(!fixture.place().exists());
+    let error = file.write(data(b"late")).await.expect_err("the sink is gone");
+    assert!(matches!(error, SinkError::Write { target, .. } if target == "a"));
+}
+
+#[tokio::test]
 async fn an_unfinished_file_forbids_the_commit() {
     let fixture = Fixture::new();
     let mut sink = fixture.sink().await;
