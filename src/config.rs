@@ -1,1 +1,10 @@
-//! Checked configuration.
+//! Checked configuration: Galera's option strings and addresses parsed once into types.
+
+mod duration;
+mod group;
+mod options;
+mod target;
+
+pub use group::{Group, GroupError};
+pub use options::{OptionError, Options};
+pub use target::{ParseTargetError, Target};

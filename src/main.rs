@@ -1,3 +1,5 @@
 //! The `galera-sst` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    galera_sst::cli::main()
+}

@@ -1,1 +1,3 @@
-//! Sockets, TLS and the adapter around `galera_protocol::frame`.
+//! Sockets with the options that every connection of ours has.
+
+pub mod socket;

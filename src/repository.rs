@@ -1,1 +1,53 @@
-//! A place that holds many backups: packs, index, manifest.
+//! A place that holds many backups: packs, index, manifest (`docs/format.md`).
+//!
+//! ```text
+//! <repository>/<backup id>/packs/000000.zst …   the files' bytes, interleaved as they came
+//!                         /index.zst            which bytes of which pack make up which file
+//!                         /manifest.json        last, create-only: with it the backup exists
+//! ```
+//!
+//! [`PackSink`] writes a backup; [`Repository`] lists them and opens one as a [`Backup`], which is
+//! read, verified and restored in parallel with bounded memory. A prefix without a manifest is
+//! nothing: an unfinished or failed backup, for `prune` to sweep.
+
+mod cat;
+mod compress;
+mod error;
+#[cfg(test)]
+mod faulty;
+mod index;
+mod lanes;
+mod pack;
+mod plan;
+mod pump;
+mod reader;
+mod store;
+mod upload;
+mod url;
+mod verify;
+mod writer;
+
+pub use error::{Fault, RepositoryError};
+pub use index::{FileRecord, Index};
+pub(crate) use plan::{Plan, PlannedFile};
+pub(crate) use pump::Target;
+pub use pump::{ReadConfig, ReadProgress};
+pub use reader::{Backup, Listed, Repository};
+pub use upload::UploadConfig;
+pub use url::{RepositoryUrl, RepositoryUrlError};
+pub use verify::VerifyReport;
+pub use writer::{PackConfig, PackFile, PackSink};
+
+use crate::pipeline::manifest::BackupId;
+
+/// Name of the layout in the manifest.
+const LAYOUT: &str = "packs";
+const MANIFEST_NAME: &str = "manifest.json";
+const INDEX_NAME: &str = "index.zst";
+/// An empty object that is there while a backup is being written.
+const STARTED_NAME: &str = "started";
+
+/// Name of a backup's object below the repository.
+fn object_name(id: &BackupId, name: &str) -> String {
+    format!("{id}/{name}")
+}

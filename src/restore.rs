@@ -1,1 +1,135 @@
 //! From a repository into a data directory that a server starts from.
+//!
+//! ```text
+//! claim DIR.partial ─► files (parallel, each hash checked) ─► prepare ─► position
+//!        ─► clean ─► grastate.dat ─► owner, modes, sync ─► rename to DIR
+//! ```
+//!
+//! Until the rename the target is what it was. The backup tool and, where it is needed, the server are
+//! run as programs; what they say goes to the log.
+
+mod cleanup;
+mod error;
+mod facts;
+mod files;
+mod finish;
+mod grastate;
+mod position;
+mod prepare;
+mod process;
+mod staging;
+mod tool;
+mod tree;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use error::RestoreError;
+pub use finish::{FinishConfig, PositionConfig};
+pub use grastate::Role;
+pub use position::{Position, PositionSource};
+pub use prepare::PrepareConfig;
+pub use tool::Version;
+pub use tree::Owner;
+
+use self::files::Files;
+use self::finish::{Known, blocking};
+use self::staging::Staging;
+use crate::pipeline::manifest::Manifest;
+use crate::repository::{Backup, Plan, ReadConfig};
+
+/// How to restore.
+#[derive(Clone, Debug)]
+pub struct RestoreConfig {
+    /// The data directory to be made. It must not exist or be empty, unless `force` is set.
+    pub target: PathBuf,
+    /// Replaces what is there, at the end and in one step.
+    pub force: bool,
+    /// What is done when the files are there.
+    pub finish: FinishConfig,
+    /// How the backup is read.
+    pub read: ReadConfig,
+}
+
+/// What a restore made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// The data directory.
+    pub directory: PathBuf,
+    /// Where it stands, if it is prepared and has a position.
+    pub position: Option<Position>,
+}
+
+/// Restores a backup. The target appears complete or not at all.
+pub async fn restore(backup: &Backup, config: &RestoreConfig) -> Result<Restored, RestoreError> {
+    if config.finish.role.is_some() && config.finish.prepare.is_none() {
+        return Err(RestoreError::NotPrepared);
+    }
+    let (target, force) = (config.target.clone(), config.force);
+    let (staging, owner) = blocking(move || {
+        let owner = tree::owner_to_keep(&target);
+        Ok((Staging::claim(&target, force)?, owner))
+    })
+    .await?;
+    let mut finish = config.finish.clone();
+    finish.owner = finish.owner.or(owner);
+    match build(backup, staging.place(), &finish, &config.read).await {
+        Ok(position) => {
+            let directory = blocking(move || staging.publish()).await?;
+            Ok(Restored { directory, position })
+        }
+        Err(error) => {
+            blocking(move || {
+                staging.discard();
+                Ok(())
+            })
+            .await?;
+            Err(error)
+        }
+    }
+}
+
+/// Finishes a data directory that is there already, in place (`datadir:` makes such).
+///
+/// A failure leaves it unfinished and without `grastate.dat`; it may be tried again.
+pub async fn finish_directory(
+    directory: &Path,
+    config: &FinishConfig,
+) -> Result<Restored, RestoreError> {
+    let place = directory.to_path_buf();
+    let (known, owner) =
+        blocking(move || Ok((known_from(&place), tree::owner_to_keep(&place)))).await?;
+    let mut config = config.clone();
+    config.owner = config.owner.or(owner);
+    let position = finish::finish(directory, known, &config).await?;
+    Ok(Restored { directory: directory.to_path_buf(), position })
+}
+
+async fn build(
+    backup: &Backup,
+    place: &Path,
+    finish: &FinishConfig,
+    read: &ReadConfig,
+) -> Result<Option<Position>, RestoreError> {
+    let plan = Arc::new(Plan::new(backup.index().files().iter().cloned())?);
+    let (laid_out, below) = (Arc::clone(&plan), place.to_path_buf());
+    let files = blocking(move || {
+        let files = Files::below(&below)?;
+        files.lay_out(&laid_out)?;
+        Ok(Arc::new(files))
+    })
+    .await?;
+    backup.read_into(plan, files, read).await?;
+    finish::finish(place, Some(Known::from(backup.manifest())), finish).await
+}
+
+/// The manifest's name in a directory made by the sink `datadir:`.
+const MANIFEST_NAME: &str = "galera-sst-manifest.json";
+
+fn known_from(directory: &Path) -> Option<Known> {
+    let json = std::fs::read(directory.join(MANIFEST_NAME)).ok()?;
+    Manifest::decode(&json).ok().as_ref().map(Known::from)
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@
 //! | quorum | [`pc`] | whether this component may act |
 //! | group | [`gcs`] | group position, protocol versions, donor choice |
 //! | transfer | [`sst`], [`xbstream`] | what is asked for, and whether the stream is complete |
+//! | verdict | [`verdict`] | whether there is a backup |
 //!
 //! The layers never import each other: they share the vocabulary of [`time`], [`id`], [`view`] and
 //! [`message`], and [`member`] alone moves one layer's outputs into the next layer's inputs.
@@ -29,6 +30,7 @@ pub mod sst;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;
+pub mod verdict;
 pub mod view;
 pub mod xbstream;
 

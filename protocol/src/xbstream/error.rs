@@ -91,3 +91,10 @@ pub enum Fault {
         count: usize,
     },
 }
+
+impl Fault {
+    /// True if nothing is wrong but that the stream ended: that is how a part of a stream looks.
+    pub const fn is_early_end(&self) -> bool {
+        matches!(self, Self::Truncated | Self::OpenAtEnd { .. })
+    }
+}

@@ -1,0 +1,150 @@
+//! Reaction to USER messages (spec 02 §4.5, 6.8).
+
+use super::input_map::Held;
+use super::message::{Body, Flags, User};
+use super::receive::Incoming;
+use super::sending::Window;
+use super::seqno::Range;
+use super::state::StateKind;
+use super::{Evs, Seqno, Step};
+use crate::id::NodeId;
+
+/// How far things were before a message was handled.
+#[derive(Clone, Copy)]
+pub(super) struct Before {
+    aru: Seqno,
+    safe: Seqno,
+}
+
+impl Evs {
+    pub(super) fn handle_user(&mut self, incoming: Incoming) {
+        if incoming.view() != self.view.id {
+            return self.handle_early(incoming);
+        }
+        // An accepted INSTALL has fixed what will be delivered.
+        if self.pending().is_some() {
+            return;
+        }
+        let Some(index) = self.view.index_of(&incoming.source) else { return };
+        let before = self.before();
+        let is_retransmission = incoming.is_retransmission();
+        let wants_more = incoming.message.header.flags.contains(Flags::MORE);
+        let source = incoming.source;
+        self.take_in(index, incoming);
+        if !is_retransmission {
+            self.request_hole(source, index);
+        }
+        self.answer(before, wants_more);
+        if !self.drain_queue(Window::Limit(self.config.send_window)) {
+            // Two members with full windows would otherwise wait for each other. A GAP is never
+            // answered so: two of them would send GAPs for ever.
+            self.send_acknowledgement();
+        }
+        if !is_retransmission {
+            self.propose_after_progress(before);
+        }
+    }
+
+    pub(super) fn before(&self) -> Before {
+        Before { aru: self.map.aru(), safe: self.map.safe() }
+    }
+
+    /// Puts a message into the map and notes what its sender says it has.
+    fn take_in(&mut self, index: usize, incoming: Incoming) {
+        let Incoming { source, message, .. } = incoming;
+        let Body::User(user) = message.body else { return };
+        let lowest_unseen = self.map.range(index).lowest_unseen;
+        let aru = user.aru;
+        if user.seqno >= lowest_unseen {
+            self.insert(index, user, &message.header);
+        }
+        if self.map.range(index).lowest_unseen > lowest_unseen {
+            self.nodes.mark_alive(&source, self.now);
+        }
+        self.acknowledge_own();
+        self.map.acknowledge(index, aru);
+    }
+
+    fn insert(&mut self, index: usize, user: User, header: &super::message::Header) {
+        let held = Held {
+            order: header.order,
+            version: header.version,
+            fifo_seqno: header.fifo_seqno,
+            is_aggregate: header.flags.contains(Flags::AGGREGATE),
+            user,
+        };
+        if let Err(refusal) = self.map.insert(index, held) {
+            self.counters.refused += 1;
+            tracing::debug!(?refusal, index, "evs user message refused");
+        }
+    }
+
+    fn acknowledge_own(&mut self) {
+        if let Some(me) = self.index_of_me() {
+            self.map.acknowledge(me, self.map.aru());
+        }
+    }
+
+    fn request_hole(&mut self, source: NodeId, index: usize) {
+        let Range { lowest_unseen, highest_seen } = self.map.range(index);
+        if highest_seen > lowest_unseen {
+            self.request_retransmission(source, source, lowest_unseen, highest_seen);
+        }
+    }
+
+    /// Nobody may have to wait for us: use up the numbers that others have used, or say what we
+    /// have.
+    fn answer(&mut self, before: Before, wants_more: bool) {
+        if !self.is_queue_empty() {
+            return;
+        }
+        let completes = matches!(self.state.kind(), StateKind::Operational | StateKind::Gather);
+        if completes && !wants_more && self.last_sent() < self.map.highest_seen() {
+            self.complete(self.map.highest_seen());
+        } else if self.map.aru() != before.aru {
+            self.send_acknowledgement();
+        }
+    }
+
+    /// In GATHER: once everything that can be safe has arrived, propose again.
+    pub(super) fn propose_after_progress(&mut self, before: Before) {
+        let has_progressed = self.map.aru() != before.aru || self.map.safe() != before.safe;
+        if self.state.kind() == StateKind::Gather
+            && self.pending().is_none()
+            && has_progressed
+            && self.consensus().highest_reachable_safe() == Some(self.map.aru())
+            && !self.consensus().is_reached()
+        {
+            self.send_and_handle_join();
+        }
+    }
+
+    /// A message of the view that is being installed. Its sender is in the view already, so
+    /// everybody has committed; if its install gap was lost, so has everybody installed.
+    fn handle_early(&mut self, incoming: Incoming) {
+        let source = incoming.source;
+        let Some(pending) = self.state.pending_mut().filter(|p| p.view == incoming.view()) else {
+            return;
+        };
+        let is_new = !pending.installed.contains(&source);
+        pending.stash(incoming);
+        if self.nodes.is_operational(&source) && is_new {
+            self.follow_into_view();
+        }
+    }
+
+    /// Somebody is in the pending view already: so may we be.
+    fn follow_into_view(&mut self) {
+        if self.state.kind() == StateKind::Gather {
+            self.mark_all_committed();
+            self.enter_install();
+        }
+        self.mark_all_installed();
+        self.enter_operational();
+    }
+
+    /// Runs the messages that came early, after everything else that follows the view.
+    pub(super) fn schedule_stash(&mut self, stash: Vec<Incoming>) {
+        self.steps.extend(stash.into_iter().map(Step::Handle));
+    }
+}

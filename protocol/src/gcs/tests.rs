@@ -1,0 +1,5 @@
+mod bench;
+mod exchange;
+mod simulation;
+mod transfer;
+mod vectors;

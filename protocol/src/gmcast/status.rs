@@ -1,0 +1,99 @@
+//! What can be asked about links: for `status`, `doctor`, metrics and the filter on the donor's
+//! address.
+
+use core::net::{IpAddr, SocketAddr};
+
+use super::event::{LinkEnd, Phase, Reason};
+use super::{Gmcast, LinkId};
+use crate::id::{NodeId, Segment};
+use crate::time::Instant;
+
+/// One link as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkStatus {
+    /// Its number.
+    pub link: LinkId,
+    /// How far it has come.
+    pub phase: Phase,
+    /// The peer, once known.
+    pub node: Option<NodeId>,
+    /// The peer's segment, once known.
+    pub segment: Option<Segment>,
+    /// Our end, once connected.
+    pub local: Option<SocketAddr>,
+    /// The address dialled, or where the caller came from.
+    pub remote: SocketAddr,
+    /// Where the peer can be called, once known.
+    pub address: Option<SocketAddr>,
+    /// When a message was last received (at first: when the link began).
+    pub last_received: Instant,
+}
+
+/// What has happened since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Links that ended, for any reason but our own closing.
+    pub links_lost: u64,
+    /// Links closed because the peer broke the protocol, malformed frames included.
+    pub violations: u64,
+    /// Links closed for silence.
+    pub timeouts: u64,
+    /// Messages that we kept from sending because they would have harmed their receivers.
+    pub forbidden: u64,
+    /// USER messages dropped: own echo, evicted originator, link not established.
+    pub users_dropped: u64,
+    /// USER messages passed on for others.
+    pub relayed: u64,
+}
+
+impl Counters {
+    pub(super) fn note(&mut self, reason: &Reason) {
+        self.links_lost += u64::from(*reason != Reason::Closing);
+        self.timeouts += u64::from(*reason == Reason::TimedOut);
+        self.forbidden += u64::from(matches!(reason, Reason::Forbidden(_)));
+        let is_violation =
+            matches!(reason, Reason::Violation(_) | Reason::Ended(LinkEnd::Frame(_)));
+        self.violations += u64::from(is_violation);
+    }
+}
+
+impl Gmcast {
+    /// All links, in the order of their numbers.
+    pub fn links(&self) -> impl Iterator<Item = LinkStatus> {
+        self.links.iter().map(|(id, link)| LinkStatus {
+            link: id,
+            phase: link.kind().phase(),
+            node: link.peer().map(|peer| peer.node),
+            segment: link.peer().map(|peer| peer.segment),
+            local: link.local,
+            remote: link.remote,
+            address: link.key,
+            last_received: link.last_received,
+        })
+    }
+
+    /// The IP address of a node: the far end of the link to it or, without one, where it is said to
+    /// be.
+    pub fn ip_of(&self, node: NodeId) -> Option<IpAddr> {
+        let linked = self.links.to_node(node).map(|(_, link)| link.remote.ip().to_canonical());
+        linked.or_else(|| Some(self.book.address_of(node)?.ip()))
+    }
+
+    /// Where nodes may be found, for a core that replaces this one.
+    pub fn known_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let wanted = self.book.remote().filter(|(address, entry)| {
+            !entry.is_in_time_wait && address.port() != 0 && !self.book.is_own(*address)
+        });
+        wanted.map(|(address, _)| address)
+    }
+
+    /// The number that the next dialled link will have.
+    pub fn next_link(&self) -> u32 {
+        self.next_link
+    }
+
+    /// What has happened since the start.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+}

@@ -1,0 +1,63 @@
+//! A member at a glance: for `status`, for metrics, and for whoever needs an address.
+
+use core::net::IpAddr;
+
+use super::Member;
+use crate::gmcast::{LinkStatus, Phase};
+use crate::id::NodeId;
+use crate::{gcs, gmcast, pc};
+
+/// What a member knows about itself and the group at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Our UUID in this life.
+    pub me: NodeId,
+    /// Quorum: state, view, weights.
+    pub pc: pc::Status,
+    /// Where we stand in the group.
+    pub gcs: gcs::state::StateKind,
+    /// The group's members in index order; empty outside a primary component.
+    pub members: Vec<gcs::Member>,
+    /// The group's position.
+    pub seqno: Option<gcs::Seqno>,
+    /// Links, whatever their phase.
+    pub links: Vec<LinkStatus>,
+    /// Where members are reached: the far end of a link, or where others say they are.
+    pub addresses: Vec<(NodeId, IpAddr)>,
+    /// What happened to links since the start.
+    pub counters: gmcast::Counters,
+}
+
+impl Status {
+    /// The address that our established links leave from: the first of them, or the one to `node`.
+    pub fn local_address(&self, node: Option<NodeId>) -> Option<IpAddr> {
+        let established = || self.links.iter().filter(|link| link.phase == Phase::Established);
+        let to_node = established().find(|link| node.is_some() && link.node == node);
+        to_node.or_else(|| established().next())?.local.map(|local| local.ip().to_canonical())
+    }
+
+    /// Where a node is.
+    pub fn address_of(&self, node: &NodeId) -> Option<IpAddr> {
+        self.addresses.iter().find(|(known, _)| known == node).map(|(_, address)| *address)
+    }
+}
+
+impl Member {
+    /// Takes the picture.
+    pub fn status(&self) -> Status {
+        let layers = &self.layers;
+        let members = layers.gcs.members().to_vec();
+        let known = layers.pc.known().keys();
+        let addresses = known.filter_map(|node| Some((*node, layers.gmcast.ip_of(*node)?)));
+        Status {
+            me: layers.me,
+            pc: layers.pc.status(),
+            gcs: layers.gcs.state(),
+            addresses: addresses.collect(),
+            members,
+            seqno: layers.gcs.seqno(),
+            links: layers.gmcast.links().collect(),
+            counters: layers.gmcast.counters(),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Why there is no backup, in which exit code, and what to try.
+
+use std::time::Duration;
+
+use galera_protocol::gcs::{self, Refusal, RequestError};
+use galera_protocol::gmcast::{IdentityProblem, LinkEnd, Refusal as LinkRefusal};
+use galera_protocol::member::EndReason;
+use galera_protocol::sst::conversation::Failure;
+use galera_protocol::sst::donor_code::DonorCode;
+use galera_protocol::sst::request::RequestError as AddressError;
+use galera_protocol::verdict;
+
+use crate::exit::ExitCode;
+use crate::member::StartError;
+use crate::pipeline::PipelineError;
+use crate::sink::SinkError;
+use crate::sst::BindError;
+
+/// Why there is no backup.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No method was given.
+    #[error("no SST method to ask for")]
+    NoMethod,
+    /// The donor could not have connected.
+    #[error("listen for the donor")]
+    Listen(#[from] BindError),
+    /// The target cannot be made.
+    #[error("open the target")]
+    OpenSink(#[source] SinkError),
+    /// We cannot be a member.
+    #[error("become a member")]
+    Start(#[from] StartError),
+    /// The primary component was not reached.
+    #[error("join the group{}", hint(.last_link))]
+    Join {
+        /// How the membership ended.
+        #[source]
+        reason: EndReason,
+        /// The last thing that went wrong with a link.
+        last_link: Option<LinkProblem>,
+    },
+    /// There is no address to give to the donor.
+    #[error("no address of ours is known to the group: name one with --advertise")]
+    NoAddress,
+    /// The address to give to the donor is none that it would accept.
+    #[error("advertise our address")]
+    Address(#[source] AddressError),
+    /// The group did not give us a donor.
+    #[error("request a state transfer{}", from_donors(.donors))]
+    Request {
+        /// The donors that were asked for; empty for any.
+        donors: String,
+        /// Why not.
+        #[source]
+        error: RequestError,
+    },
+    /// The membership ended before the group had the last word.
+    #[error("lost the group during the transfer")]
+    GroupLost(#[source] EndReason),
+    /// The witnesses do not agree on a complete backup.
+    #[error("{failure}{}", donor_meaning(.failure))]
+    Verdict {
+        /// Which one disagrees, and how.
+        failure: verdict::Failure,
+        /// What the sink or the pipeline said about it.
+        #[source]
+        cause: Option<PipelineError>,
+        /// Whether the backup had begun to arrive.
+        has_begun: bool,
+    },
+    /// The sink did not make the backup visible.
+    #[error("commit the backup")]
+    Commit(#[source] SinkError),
+    /// We were told to stop.
+    #[error("stopped before the backup was complete")]
+    Stopped,
+    /// The job took too long.
+    #[error("not complete within {} s (--timeout)", .limit.as_secs())]
+    OverallLimit {
+        /// The limit.
+        limit: Duration,
+    },
+}
+
+/// The last thing that went wrong with a link before the join failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkProblem {
+    /// In one sentence.
+    pub(super) text: String,
+    /// What it means for the exit code.
+    pub(super) kind: LinkProblemKind,
+}
+
+/// What a problem with a link means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LinkProblemKind {
+    /// Nobody answers, or not for long.
+    Unreachable,
+    /// The members belong to another group.
+    WrongGroup,
+    /// TLS, or an identity that the members refuse.
+    Refused,
+}
+
+impl LinkProblem {
+    /// What people are told, if the event is a problem at all.
+    pub(super) fn from_event(event: &galera_protocol::gmcast::Event) -> Option<Self> {
+        use galera_protocol::gmcast::{Event, Reason};
+        let kind = match event {
+            Event::LinkClosed(closed) => match &closed.reason {
+                Reason::RefusedByPeer(LinkRefusal::InvalidGroup) => LinkProblemKind::WrongGroup,
+                Reason::Ended(LinkEnd::Tls(_)) | Reason::RefusedByPeer(_) => {
+                    LinkProblemKind::Refused
+                }
+                Reason::NotNeeded
+                | Reason::DuplicateLink
+                | Reason::OwnAddress
+                | Reason::Closing
+                | Reason::Forgotten => return None,
+                _ => LinkProblemKind::Unreachable,
+            },
+            Event::ResolveFailed { .. } => LinkProblemKind::Unreachable,
+            Event::IdentityRefused { .. } => LinkProblemKind::Refused,
+            Event::Resolved { .. }
+            | Event::LinkEstablished { .. }
+            | Event::IdentityChanged { .. }
+            | Event::OwnAddressFound { .. }
+            | Event::RelayingChanged { .. } => return None,
+        };
+        Some(Self { text: event.to_string(), kind })
+    }
+}
+
+fn hint(problem: &Option<LinkProblem>) -> String {
+    problem.as_ref().map(|problem| format!(" (last problem: {})", problem.text)).unwrap_or_default()
+}
+
+fn from_donors(donors: &str) -> String {
+    if donors.is_empty() { String::new() } else { format!(" from {donors}") }
+}
+
+fn donor_meaning(failure: &verdict::Failure) -> String {
+    match failure {
+        verdict::Failure::Transfer(Failure::DonorFailed { code, .. }) => {
+            format!(": {}", DonorCode(*code).meaning())
+        }
+        _ => String::new(),
+    }
+}
+
+impl Error {
+    /// The exit code that it means.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::NoMethod | Self::Listen(_) | Self::Start(_) => ExitCode::Configuration,
+            Self::NoAddress | Self::Address(_) => ExitCode::Configuration,
+            Self::OpenSink(_) => ExitCode::CannotCreate,
+            Self::Join { reason, last_link } => join_code(reason, last_link.as_ref()),
+            Self::Request { error, .. } => request_code(error),
+            Self::GroupLost(_) | Self::OverallLimit { .. } => ExitCode::Retry,
+            Self::Verdict { failure, .. } => ExitCode::from_number(failure.exit_class().code()),
+            Self::Commit(_) => ExitCode::SinkFailed,
+            Self::Stopped => ExitCode::Other,
+        }
+    }
+
+    /// What to try, where we know.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Listen(_) => Some("choose another --listen address or port"),
+            Self::Start(_) => Some("choose another gmcast.listen_addr in --options"),
+            Self::Join { last_link: Some(problem), .. }
+                if problem.kind == LinkProblemKind::WrongGroup =>
+            {
+                Some("check --group against wsrep_cluster_name")
+            }
+            Self::Join { .. } => Some("check --address, and that the cluster is primary"),
+            Self::Request { error: RequestError::NoDonorInTime(_), .. } => Some(
+                "wait until a member is SYNCED and serves nobody, or allow more --donor members",
+            ),
+            Self::Request { error: RequestError::Names(_), .. } => {
+                Some("give full wsrep_node_name values in --donor")
+            }
+            Self::Verdict { failure: verdict::Failure::Transfer(failure), .. } => {
+                transfer_remedy(failure)
+            }
+            Self::OpenSink(SinkError::Occupied { .. }) => Some("choose an empty target"),
+            _ => None,
+        }
+    }
+
+    /// The donor has no program for the method that was asked for: another one may do.
+    pub(super) fn is_unknown_method(&self) -> bool {
+        const ENOENT: i64 = -2;
+        const ECANCELED: i64 = -125;
+        matches!(
+            self,
+            Self::Verdict {
+                failure: verdict::Failure::Transfer(Failure::DonorFailed {
+                    code: ENOENT | ECANCELED,
+                    ..
+                }),
+                has_begun: false,
+                ..
+            }
+        )
+    }
+
+    /// What a stop means that came from the overall limit.
+    pub(super) fn after_overall_limit(self, limit: Duration) -> Self {
+        match self {
+            Self::Stopped => Self::OverallLimit { limit },
+            other => other,
+        }
+    }
+}
+
+fn join_code(reason: &EndReason, last_link: Option<&LinkProblem>) -> ExitCode {
+    match reason {
+        EndReason::Refused(IdentityProblem::Evicted | IdentityProblem::Duplicate) => {
+            ExitCode::Refused
+        }
+        EndReason::ConnectTimeout => match last_link.map(|problem| problem.kind) {
+            Some(LinkProblemKind::WrongGroup) => ExitCode::Configuration,
+            Some(LinkProblemKind::Refused) => ExitCode::Refused,
+            Some(LinkProblemKind::Unreachable) | None => ExitCode::Unavailable,
+        },
+        EndReason::NotPrimary(_) => ExitCode::Unavailable,
+        EndReason::Advised(gcs::LeaveReason::ProtocolTooHigh { .. }) => ExitCode::Configuration,
+        EndReason::Advised(_) => ExitCode::Unavailable,
+        EndReason::Left | EndReason::Abandoned | EndReason::Evs(_) | EndReason::Pc(_) => {
+            ExitCode::Retry
+        }
+    }
+}
+
+fn request_code(error: &RequestError) -> ExitCode {
+    match error {
+        RequestError::Names(_) | RequestError::Invalid(_) => ExitCode::Configuration,
+        RequestError::NoDonorInTime(_) => ExitCode::Unavailable,
+        RequestError::Refused(Refusal::Busy | Refusal::Unreachable) => ExitCode::Unavailable,
+        RequestError::Refused(_) | RequestError::AlreadyRequested => ExitCode::RequestRefused,
+    }
+}
+
+fn transfer_remedy(failure: &Failure) -> Option<&'static str> {
+    match failure {
+        Failure::NoFirstConnection { .. } => {
+            Some("check that the donor can reach --advertise through firewalls and policies")
+        }
+        Failure::DonorFailed { .. } | Failure::DonorGone => Some("see the donor's error log"),
+        _ => None,
+    }
+}

@@ -1,0 +1,103 @@
+//! How far the job is, for people and metrics.
+
+use std::fmt;
+
+use tokio::sync::watch;
+
+use crate::pipeline::Progress;
+
+/// What the job is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Nothing yet.
+    Starting,
+    /// Looking for the group's primary component.
+    Joining,
+    /// A member of the primary component.
+    Joined,
+    /// A donor has been asked for.
+    Requesting,
+    /// A donor was chosen; its connections are awaited.
+    Waiting,
+    /// The backup is coming in.
+    Receiving,
+    /// The stream has ended; the witnesses are heard.
+    Verifying,
+    /// All witnesses hold; the sink makes the backup visible.
+    Committing,
+    /// Leaving the group.
+    Leaving,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "starting",
+            Self::Joining => "joining",
+            Self::Joined => "joined",
+            Self::Requesting => "requesting",
+            Self::Waiting => "waiting",
+            Self::Receiving => "receiving",
+            Self::Verifying => "verifying",
+            Self::Committing => "committing",
+            Self::Leaving => "leaving",
+        })
+    }
+}
+
+/// Carries phases, remarks and the stream's progress to whoever shows them.
+#[derive(Clone, Debug)]
+pub struct Reporter {
+    phase: watch::Sender<Phase>,
+    talk: tokio::sync::mpsc::Sender<Talk>,
+    /// How far the stream is.
+    pub progress: Progress,
+    /// The donor's estimate of the stream's size in bytes.
+    total: watch::Sender<Option<u64>>,
+}
+
+/// One line for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Talk {
+    /// A new phase, with what there is to say about it.
+    Phase(Phase, String),
+    /// A remark.
+    Remark(String),
+}
+
+/// Lines that may wait to be shown; further ones are dropped, for talk must not hold the job up.
+const TALK_MAX: usize = 256;
+
+impl Reporter {
+    /// A reporter, and the lines that it is given.
+    pub fn new() -> (Self, tokio::sync::mpsc::Receiver<Talk>) {
+        let (talk, lines) = tokio::sync::mpsc::channel(TALK_MAX);
+        let (phase, total) = (watch::Sender::new(Phase::Starting), watch::Sender::new(None));
+        (Self { phase, talk, progress: Progress::default(), total }, lines)
+    }
+
+    /// The phase now.
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// The expected size of the stream in bytes, if the donor named one.
+    pub fn total_bytes(&self) -> Option<u64> {
+        *self.total.borrow()
+    }
+
+    pub(super) fn enter(&self, phase: Phase, about: impl Into<String>) {
+        let about = about.into();
+        tracing::info!(%phase, about, "backup phase");
+        self.phase.send_replace(phase);
+        let _ = self.talk.try_send(Talk::Phase(phase, about));
+    }
+
+    pub(super) fn remark(&self, text: impl Into<String>) {
+        let _ = self.talk.try_send(Talk::Remark(text.into()));
+    }
+
+    pub(super) fn expect_bytes(&self, total: Option<u64>) {
+        self.total.send_replace(total);
+    }
+}

@@ -1,0 +1,270 @@
+//! `galera-sst backup`: arguments, progress and the answer.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use galera_protocol::sst::conversation;
+use galera_protocol::sst::peers::AllowFrom;
+use galera_protocol::sst::request;
+use tokio_util::sync::CancellationToken;
+
+use super::signals::Stop;
+use super::{Output, progress, talk};
+use crate::backup::{self, Advertise, Backup, Reporter};
+use crate::config::{Group, GroupError, Target};
+use crate::exit::ExitCode;
+use crate::pipeline;
+use crate::pipeline::manifest::BackupId;
+use crate::repository::{PackConfig, PackSink};
+use crate::sink::datadir::{Datadir, DatadirOptions};
+use crate::sink::discard::Discard;
+use crate::sink::raw::Raw;
+use crate::sst;
+
+/// Arguments of `backup`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Members of the group, as garbd takes them: gcomm://host[:port][,host…][?option=value&…]
+    #[arg(long, value_name = "GCOMM", help_heading = "Group")]
+    address: String,
+    /// Name of the group (wsrep_cluster_name)
+    #[arg(long, value_name = "NAME", help_heading = "Group")]
+    group: String,
+    /// Galera's provider options: key=value;key=value
+    #[arg(long, value_name = "OPTIONS", default_value = "", help_heading = "Group")]
+    options: String,
+    /// Our name in the group [default: galera-sst-HOST]
+    #[arg(long, value_name = "NAME", help_heading = "Group")]
+    name: Option<String>,
+    /// Directory that keeps our identity in the group if the process is killed
+    #[arg(long, value_name = "DIR", help_heading = "Group")]
+    state_dir: Option<PathBuf>,
+    /// Limit for reaching the primary component, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, help_heading = "Group")]
+    connect_timeout: Duration,
+
+    /// Names of the members that may be donor, best first; a trailing comma allows any other
+    #[arg(long, value_name = "NAMES", default_value = "", help_heading = "Transfer")]
+    donor: String,
+    /// The SST method that the donor shall run
+    #[arg(long, value_enum, default_value_t = Method::Auto, help_heading = "Transfer")]
+    method: Method,
+    /// Where the donor dials; the default takes IPv6 as well
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        default_value = "0.0.0.0:4444",
+        help_heading = "Transfer"
+    )]
+    listen: SocketAddr,
+    /// What the donor is told to dial: HOST[:PORT] [default: the address our group links leave from]
+    #[arg(long, value_name = "HOST[:PORT]", help_heading = "Transfer")]
+    advertise: Option<Advertise>,
+    /// Limit for finding a free donor, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds, help_heading = "Transfer")]
+    donor_timeout: Duration,
+    /// Limit for the donor's first connection, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds, help_heading = "Transfer")]
+    first_connection_timeout: Duration,
+    /// Limit for the donor's second connection after the first has ended, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds, help_heading = "Transfer")]
+    second_connection_timeout: Duration,
+    /// Longest silence in the donor's stream, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds, help_heading = "Transfer")]
+    idle_timeout: Duration,
+    /// Limit for the donor's final word to the group after its stream has ended, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds, help_heading = "Transfer")]
+    verdict_timeout: Duration,
+    /// Limit for the whole job, in seconds: a donor that serves us is lost to the group for so long
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Transfer")]
+    timeout: Option<Duration>,
+    /// Accept the donor's connections from any address, not only from the donor's own
+    #[arg(long, help_heading = "Transfer")]
+    accept_any_address: bool,
+
+    /// Where the backup goes: file:///DIR, datadir:DIR, xbstream:FILE, xbstream:- or null:
+    #[arg(long, value_name = "SINK", help_heading = "Target")]
+    to: Target,
+    /// zstd level of a repository's packs, 1 to 19
+    #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = clap::value_parser!(i32).range(1..=19), help_heading = "Target")]
+    compression_level: i32,
+}
+
+/// `--method`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Method {
+    /// xtrabackup-v2, and mariabackup if the donor does not know it
+    Auto,
+    /// Percona XtraDB Cluster
+    #[value(name = "xtrabackup-v2")]
+    XtrabackupV2,
+    /// MariaDB
+    Mariabackup,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text} is not a number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+impl Args {
+    /// Raw arguments into checked configuration.
+    fn check(&self) -> Result<backup::Config, GroupError> {
+        let group = Group {
+            address: self.address.clone(),
+            name: self.group.clone(),
+            options: self.options.clone(),
+            node_name: self.node_name(),
+            weight: 0,
+            connect_limit: Some(self.connect_timeout),
+            state_directory: self.state_dir.clone(),
+        };
+        let mut member = group.check()?;
+        member.core.gcs.donor_wait_limit = self.donor_timeout;
+        member.core.gcs.verdict_limit = self.verdict_timeout;
+        Ok(backup::Config {
+            member,
+            listener: self.listener(),
+            stream: pipeline::Options { idle_limit: self.idle_timeout, ..Default::default() },
+            donors: self.donor.clone(),
+            methods: self.method.in_order(),
+            advertise: self.advertise.clone().unwrap_or_default(),
+            overall_limit: self.timeout,
+            id: BackupId::generate(),
+        })
+    }
+
+    fn node_name(&self) -> String {
+        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        self.name.clone().unwrap_or_else(|| backup::default_node_name(&host()))
+    }
+
+    fn listener(&self) -> sst::Config {
+        let allow_from = if self.accept_any_address { AllowFrom::Anyone } else { AllowFrom::Donor };
+        sst::Config {
+            listen: self.listen.into(),
+            socket: sst::SocketOptions::default(),
+            conversation: conversation::Config {
+                allow_from,
+                first_connection: self.first_connection_timeout,
+                second_connection: self.second_connection_timeout,
+                idle: self.idle_timeout,
+                verdict: self.verdict_timeout,
+                ..Default::default()
+            },
+        }
+    }
+}
+
+impl Method {
+    fn in_order(self) -> Vec<request::Method> {
+        match self {
+            Self::Auto => vec![request::Method::XtrabackupV2, request::Method::Mariabackup],
+            Self::XtrabackupV2 => vec![request::Method::XtrabackupV2],
+            Self::Mariabackup => vec![request::Method::Mariabackup],
+        }
+    }
+}
+
+/// Runs the command.
+pub(super) async fn run(args: Args, output: Output) -> ExitCode {
+    let config = match args.check() {
+        Ok(config) => config,
+        Err(error) => return talk::fail(&error, ExitCode::Configuration),
+    };
+    let stop = match Stop::listen() {
+        Ok(stop) => stop,
+        Err(error) => return talk::fail(&error, ExitCode::Other),
+    };
+    let cancel = CancellationToken::new();
+    let cancel_on_signal = cancel.clone();
+    let signal = stop.clone();
+    tokio::spawn(async move {
+        signal.requested().await;
+        cancel_on_signal.cancel();
+    });
+    let (reporter, lines) = Reporter::new();
+    let shown = tokio::spawn(progress::show(reporter.clone(), lines));
+    let result = into_target(&args, &config, &reporter, &cancel).await;
+    drop(reporter);
+    shown.abort();
+    finish(result, stop.code(), output)
+}
+
+/// The one place where a target becomes a sink type.
+async fn into_target(
+    args: &Args,
+    config: &backup::Config,
+    reporter: &Reporter,
+    stop: &CancellationToken,
+) -> Result<Backup, backup::Error> {
+    match &args.to {
+        Target::Repository(url) => {
+            let packs =
+                PackConfig { compression_level: args.compression_level, ..Default::default() };
+            let open = async || PackSink::create(url, config.id.clone(), packs.clone()).await;
+            backup::run(config, open, reporter, stop).await
+        }
+        Target::Datadir(target) => {
+            let open = async || {
+                let target = target.clone();
+                Datadir::create(DatadirOptions { target, state_uuid: None, sync: true }).await
+            };
+            backup::run(config, open, reporter, stop).await
+        }
+        Target::Stream(target) => {
+            let open = async || Raw::create(target.clone(), true).await;
+            backup::run(config, open, reporter, stop).await
+        }
+        Target::Null => backup::run(config, async || Ok(Discard), reporter, stop).await,
+    }
+}
+
+fn finish(
+    result: Result<Backup, backup::Error>,
+    signal: Option<ExitCode>,
+    output: Output,
+) -> ExitCode {
+    match result {
+        Ok(backup) => {
+            answer(&backup, output);
+            ExitCode::Success
+        }
+        Err(error) => {
+            let code = match (&error, signal) {
+                (backup::Error::Stopped, Some(signal)) => signal,
+                _ => error.exit_code(),
+            };
+            talk::fail(&error, code);
+            if let Some(remedy) = error.remedy() {
+                talk::say(&format!("try: {remedy}"));
+            }
+            code
+        }
+    }
+}
+
+fn answer(backup: &Backup, output: Output) {
+    let Backup { manifest, receipt } = backup;
+    match output {
+        Output::Json => {
+            let answer = serde_json::json!({
+                "location": receipt.location,
+                "stored_bytes": receipt.stored_bytes,
+                "manifest": manifest,
+            });
+            talk::answer(&answer.to_string());
+        }
+        Output::Text if receipt.location == "-" => {}
+        Output::Text => talk::answer(&format!(
+            "backup {} is complete: {} files, {} bytes, state {}:{} or later, in {}",
+            manifest.backup_id,
+            manifest.totals.files,
+            manifest.totals.file_bytes,
+            manifest.state.uuid,
+            manifest.state.seqno_at_least,
+            receipt.location,
+        )),
+    }
+}

@@ -1,0 +1,317 @@
+//! `restore`, `list`, `show`, `verify`: what is done with stored backups.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use indicatif::HumanBytes;
+use tokio_util::sync::CancellationToken;
+
+use super::signals::Stop;
+use super::{Output, talk};
+use crate::exit::ExitCode;
+use crate::pipeline::manifest::{BackupId, Manifest};
+use crate::repository::{
+    Backup, Listed, ReadConfig, ReadProgress, Repository, RepositoryError, RepositoryUrl,
+};
+use crate::restore::{
+    self, FinishConfig, Owner, PrepareConfig, RestoreConfig, RestoreError, Restored, Role,
+};
+
+/// Time between two lines of progress.
+const LINE_PERIOD: Duration = Duration::from_secs(5);
+
+/// Arguments of `restore`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    select: SelectArgs,
+    /// The data directory to make; it must not exist or be empty
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+    /// Replace a data directory that is not empty, at the end and in one step
+    #[arg(long)]
+    force: bool,
+    /// Run mariadb-backup or xtrabackup --prepare, so that a server can start
+    #[arg(long)]
+    prepare: bool,
+    /// Let the restored node start the cluster (safe_to_bootstrap: 1)
+    #[arg(long, requires = "prepare", conflicts_with = "ordinal")]
+    bootstrap: bool,
+    /// One of several nodes restored from this backup: 0 starts the cluster, the others join by IST
+    #[arg(long, value_name = "N", requires = "prepare")]
+    ordinal: Option<u32>,
+    /// Whom the files shall belong to: UID:GID [default: as the existing directory, or ourselves]
+    #[arg(long, value_name = "UID:GID", value_parser = owner)]
+    owner: Option<Owner>,
+    /// The program that prepares [default: mariadb-backup or xtrabackup in PATH]
+    #[arg(long, value_name = "FILE", requires = "prepare")]
+    prepare_tool: Option<PathBuf>,
+    /// Memory for preparing, in bytes
+    #[arg(long, value_name = "BYTES", requires = "prepare")]
+    prepare_memory: Option<u64>,
+    /// Further argument for the program that prepares; may be given more than once
+    #[arg(long, value_name = "ARGUMENT", requires = "prepare", allow_hyphen_values = true)]
+    prepare_argument: Vec<OsString>,
+    /// Prepare with a program of another release series than the backup's
+    #[arg(long, requires = "prepare")]
+    any_tool_version: bool,
+    /// Server to ask for the position where preparing does not tell it [default: in PATH]
+    #[arg(long, value_name = "FILE")]
+    server_binary: Option<PathBuf>,
+}
+
+/// Which backup.
+#[derive(Debug, clap::Args)]
+pub(super) struct SelectArgs {
+    /// The repository: file:///DIR, with #ID to name one backup
+    #[arg(long, value_name = "REPOSITORY")]
+    from: String,
+    /// The backup's id, or `latest`
+    #[arg(long, value_name = "ID", default_value = "latest")]
+    id: String,
+}
+
+/// Arguments of `list`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArgs {
+    /// The repository: file:///DIR
+    #[arg(long, value_name = "REPOSITORY", value_parser = RepositoryUrl::parse)]
+    from: RepositoryUrl,
+}
+
+fn owner(text: &str) -> Result<Owner, String> {
+    let refuse = || format!("{text} is not UID:GID");
+    let (uid, gid) = text.split_once(':').ok_or_else(refuse)?;
+    let number = |text: &str| text.parse().map_err(|_| refuse());
+    Ok(Owner { uid: number(uid)?, gid: number(gid)? })
+}
+
+/// Why a stored backup could not be used.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("--from")]
+    Url(#[from] crate::repository::RepositoryUrlError),
+    #[error("--id {0:?} is neither a backup's id nor `latest`")]
+    Id(String),
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    #[error("listen for signals")]
+    Signals(#[source] std::io::Error),
+    #[error("stopped before the restore was complete")]
+    Stopped(ExitCode),
+}
+
+impl Error {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Url(_) | Self::Id(_) => ExitCode::Usage,
+            Self::Repository(error) => ExitCode::from_number(error.exit_code()),
+            Self::Restore(error) => ExitCode::from_number(error.exit_code()),
+            Self::Signals(_) => ExitCode::Other,
+            Self::Stopped(code) => *code,
+        }
+    }
+}
+
+/// Runs `answer` and turns its failure into one sentence and the exit code.
+fn conclude(result: Result<ExitCode, Error>) -> ExitCode {
+    result.unwrap_or_else(|error| talk::fail(&error, error.exit_code()))
+}
+
+impl SelectArgs {
+    async fn open(&self) -> Result<Backup, Error> {
+        let (url, fragment) = match self.from.split_once('#') {
+            Some((url, id)) => (url, Some(id)),
+            None => (self.from.as_str(), None),
+        };
+        let repository = Repository::open(&RepositoryUrl::parse(url)?).await?;
+        let id = match fragment.unwrap_or(&self.id) {
+            "latest" => repository.latest().await?,
+            id => id.parse::<BackupId>().map_err(|_| Error::Id(id.to_owned()))?,
+        };
+        Ok(repository.backup(&id).await?)
+    }
+}
+
+impl Args {
+    fn config(&self, progress: &Arc<ReadProgress>) -> RestoreConfig {
+        let mut finish = FinishConfig {
+            prepare: self.prepare.then(|| self.prepare_config()),
+            role: self.role(),
+            owner: self.owner,
+            ..FinishConfig::default()
+        };
+        finish.position.server.clone_from(&self.server_binary);
+        RestoreConfig {
+            target: self.to.clone(),
+            force: self.force,
+            finish,
+            read: ReadConfig { progress: Arc::clone(progress), ..ReadConfig::default() },
+        }
+    }
+
+    fn role(&self) -> Option<Role> {
+        match (self.bootstrap, self.ordinal) {
+            (true, _) => Some(Role::Bootstrap),
+            (false, Some(ordinal)) => Some(Role::Ordinal(ordinal)),
+            (false, None) => None,
+        }
+    }
+
+    fn prepare_config(&self) -> PrepareConfig {
+        PrepareConfig {
+            tool: self.prepare_tool.clone(),
+            any_tool_version: self.any_tool_version,
+            use_memory_bytes: self.prepare_memory,
+            extra_arguments: self.prepare_argument.clone(),
+            ..PrepareConfig::default()
+        }
+    }
+}
+
+/// Runs `restore`.
+pub(super) async fn run(args: Args, output: Output) -> ExitCode {
+    conclude(restore(args, output).await)
+}
+
+async fn restore(args: Args, output: Output) -> Result<ExitCode, Error> {
+    let stop = Stop::listen().map_err(Error::Signals)?;
+    let backup = args.select.open().await?;
+    let progress = Arc::default();
+    let config = args.config(&progress);
+    talk::say(&format!("restoring {} into {}", backup.manifest().backup_id, args.to.display()));
+    let ended = CancellationToken::new();
+    let shown = tokio::spawn(show(Arc::clone(&progress), ended.clone()));
+    let restored = tokio::select! {
+        restored = restore::restore(&backup, &config) => restored.map_err(Error::from),
+        code = stop.requested() => Err(Error::Stopped(code)),
+    };
+    ended.cancel();
+    let _ = shown.await;
+    answer_restored(&restored?, backup.manifest(), output);
+    Ok(ExitCode::Success)
+}
+
+/// A line every few seconds until `ended`.
+async fn show(progress: Arc<ReadProgress>, ended: CancellationToken) {
+    let mut tick = tokio::time::interval(LINE_PERIOD);
+    tick.tick().await;
+    while ended.run_until_cancelled(tick.tick()).await.is_some() {
+        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        talk::say(&format!(
+            "{} of {}, {} of {} files",
+            HumanBytes(load(&progress.bytes)),
+            HumanBytes(load(&progress.bytes_total)),
+            load(&progress.files),
+            load(&progress.files_total),
+        ));
+    }
+}
+
+fn answer_restored(restored: &Restored, manifest: &Manifest, output: Output) {
+    let directory = restored.directory.display().to_string();
+    match output {
+        Output::Json => talk::answer(
+            &serde_json::json!({
+                "directory": directory,
+                "backup_id": manifest.backup_id,
+                "uuid": restored.position.as_ref().map(|position| position.uuid.to_string()),
+                "seqno": restored.position.as_ref().map(|position| position.seqno),
+            })
+            .to_string(),
+        ),
+        Output::Text => talk::answer(&match &restored.position {
+            Some(position) => {
+                format!("restored {} into {directory}, at {position}", manifest.backup_id)
+            }
+            None => format!(
+                "restored {} into {directory}, not prepared: no server can start from it yet",
+                manifest.backup_id
+            ),
+        }),
+    }
+}
+
+/// Runs `list`.
+pub(super) async fn list(args: ListArgs, output: Output) -> ExitCode {
+    let listed = async { Repository::open(&args.from).await?.list().await };
+    conclude(listed.await.map_err(Error::from).map(|listed| answer_list(&listed, output)))
+}
+
+/// A backup whose manifest cannot be read is shown and makes the answer a failure.
+fn answer_list(listed: &[Listed], output: Output) -> ExitCode {
+    let mut code = ExitCode::Success;
+    let mut rows = Vec::new();
+    for backup in listed {
+        match &backup.manifest {
+            Ok(manifest) => rows.push((backup, manifest)),
+            Err(error) => code = talk::fail(error, ExitCode::from_number(error.exit_code())),
+        }
+    }
+    match output {
+        Output::Json => {
+            let manifests: Vec<_> = rows.iter().map(|(_, manifest)| manifest).collect();
+            talk::answer(&serde_json::json!(manifests).to_string());
+        }
+        Output::Text => rows.iter().for_each(|(backup, manifest)| {
+            talk::answer(&format!(
+                "{}  {}  {}  {}  {}:{}",
+                backup.id,
+                manifest.group,
+                manifest.donor.name,
+                HumanBytes(manifest.totals.file_bytes),
+                manifest.state.uuid,
+                manifest.state.seqno_at_least,
+            ));
+        }),
+    }
+    code
+}
+
+/// Runs `show`.
+pub(super) async fn show_manifest(args: SelectArgs) -> ExitCode {
+    let shown = args.open().await.map(|backup| {
+        let text = serde_json::to_string_pretty(backup.manifest()).unwrap_or_default();
+        talk::answer(&text);
+        ExitCode::Success
+    });
+    conclude(shown)
+}
+
+/// Runs `verify`.
+pub(super) async fn verify(args: SelectArgs, output: Output) -> ExitCode {
+    conclude(verified(args, output).await)
+}
+
+async fn verified(args: SelectArgs, output: Output) -> Result<ExitCode, Error> {
+    let backup = args.open().await?;
+    let report = backup.verify(&ReadConfig::default()).await?;
+    for damage in &report.damage {
+        talk::say(&talk::sentence(damage));
+    }
+    let id = &backup.manifest().backup_id;
+    match output {
+        Output::Json => talk::answer(
+            &serde_json::json!({
+                "backup_id": id,
+                "sound": report.is_sound(),
+                "packs": report.packs,
+                "files": report.files,
+                "bytes": report.bytes,
+                "damage": report.damage.iter().map(|damage| talk::sentence(damage)).collect::<Vec<_>>(),
+            })
+            .to_string(),
+        ),
+        Output::Text if report.is_sound() => talk::answer(&format!(
+            "backup {id} is sound: {} files, {} bytes in {} packs",
+            report.files, report.bytes, report.packs
+        )),
+        Output::Text => talk::answer(&format!("backup {id} is damaged")),
+    }
+    Ok(if report.is_sound() { ExitCode::Success } else { ExitCode::BadData })
+}

@@ -1,0 +1,71 @@
+//! Where a backup goes, as people write it.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::repository::{RepositoryUrl, RepositoryUrlError};
+use crate::sink::raw::RawTarget;
+
+/// `--to`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `file:///DIR`: a repository.
+    Repository(RepositoryUrl),
+    /// `datadir:DIR`: a data directory, not prepared.
+    Datadir(PathBuf),
+    /// `xbstream:FILE`, `xbstream:-`: the stream as the donor sent it.
+    Stream(RawTarget),
+    /// `null:`: nowhere, everything still checked.
+    Null,
+}
+
+/// The text names no target.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseTargetError {
+    /// The repository's URL is wrong.
+    #[error(transparent)]
+    Repository(#[from] RepositoryUrlError),
+    /// Something has to follow the colon.
+    #[error("{0:?} names no file or directory")]
+    NoPath(String),
+}
+
+impl FromStr for Target {
+    type Err = ParseTargetError;
+
+    fn from_str(text: &str) -> Result<Self, ParseTargetError> {
+        let path = |path: &str| match path {
+            "" => Err(ParseTargetError::NoPath(text.to_owned())),
+            path => Ok(PathBuf::from(path)),
+        };
+        match text.split_once(':') {
+            Some(("null", "")) => Ok(Self::Null),
+            Some(("datadir", directory)) => Ok(Self::Datadir(path(directory)?)),
+            Some(("xbstream", "-")) => Ok(Self::Stream(RawTarget::Stdout)),
+            Some(("xbstream", file)) => Ok(Self::Stream(RawTarget::File(path(file)?))),
+            Some(_) | None => Ok(Self::Repository(RepositoryUrl::parse(text)?)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_target_is_understood() {
+        let parse = |text: &str| text.parse::<Target>().expect(text);
+        assert_eq!(parse("null:"), Target::Null);
+        assert_eq!(parse("datadir:/var/lib/mysql"), Target::Datadir("/var/lib/mysql".into()));
+        assert_eq!(parse("xbstream:-"), Target::Stream(RawTarget::Stdout));
+        assert_eq!(parse("xbstream:a:b"), Target::Stream(RawTarget::File("a:b".into())));
+        assert!(matches!(parse("file:///backups"), Target::Repository(_)));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in ["", "datadir:", "xbstream:", "null:x", "ftp://a/b"] {
+            assert!(text.parse::<Target>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! One task around the core: inputs in, actions out, nothing decided.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use galera_protocol::NodeId;
+use galera_protocol::checksum::Checksum;
+use galera_protocol::gmcast::{self, LinkEnd, LinkId};
+use galera_protocol::member::{Action, Command, Event, Identity, Input, Member, Status};
+use galera_protocol::pc::SavedView;
+use galera_protocol::time::Instant as CoreInstant;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, info, warn};
+
+use super::identity::{StateDirectory, fresh_node_id, uuid_timestamp};
+use super::link::{self, Link, LinkEvent};
+use super::watchdog::{HEARTBEAT_PERIOD, Heartbeat};
+use super::{Config, StartError};
+use crate::net::socket::{self, Options};
+
+/// Frames and closings from all links that may wait for the driver; then readers wait, and TCP
+/// makes the peers wait.
+const LINK_EVENTS_MAX: usize = 1024;
+
+/// How long the tasks of closing links may take to flush once the member has ended.
+const END_LIMIT: Duration = Duration::from_secs(6);
+
+/// What a finished dial or look-up brings back.
+enum Outcome {
+    Dialled { link: LinkId, result: io::Result<TcpStream> },
+    Resolved { host: String, port: u16, addresses: Vec<IpAddr> },
+}
+
+/// Owns the core and everything that the core acts through.
+pub(super) struct Driver {
+    core: Member,
+    origin: Instant,
+    listener: TcpListener,
+    directory: Option<StateDirectory>,
+    links: BTreeMap<LinkId, Link>,
+    accepted: u32,
+    checksum: Checksum,
+    dial_limit: Duration,
+    linger: Duration,
+    leave_deadline: Option<Instant>,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Event>,
+    status: watch::Sender<Status>,
+    link_events: mpsc::Receiver<(LinkId, LinkEvent)>,
+    link_sender: mpsc::Sender<(LinkId, LinkEvent)>,
+    link_tasks: JoinSet<()>,
+    outcomes: JoinSet<Outcome>,
+    heartbeat: Heartbeat,
+    has_ended: bool,
+    has_news: bool,
+}
+
+impl Driver {
+    /// Binds the listener, takes or makes the identity, and builds the core.
+    pub(super) fn new(
+        config: Config,
+        commands: mpsc::Receiver<Command>,
+        events: mpsc::Sender<Event>,
+    ) -> Result<(Self, watch::Receiver<Status>), StartError> {
+        let directory = config.state_directory.as_deref().map(StateDirectory::open).transpose()?;
+        let saved = directory.as_ref().and_then(StateDirectory::load);
+        let listener = listen(config.core.gmcast.listen)?;
+        let mut core_config = config.core;
+        core_config.gmcast.uuid_epoch = uuid_timestamp();
+        if let Ok(bound) = listener.local_addr() {
+            core_config.gmcast.listen.set_port(bound.port());
+        }
+        let (link_sender, link_events) = mpsc::channel(LINK_EVENTS_MAX);
+        let (checksum, dial_limit) = (core_config.checksum, core_config.gmcast.peer_timeout);
+        let (fresh, seed) = random_identity();
+        let identity = saved.map_or(Identity::Fresh(fresh), Identity::Saved);
+        let core = Member::new(core_config, identity, seed);
+        let (status, status_receiver) = watch::channel(core.status());
+        let driver = Self {
+            core,
+            origin: Instant::now(),
+            listener,
+            directory,
+            links: BTreeMap::new(),
+            accepted: 0,
+            checksum,
+            dial_limit,
+            linger: config.linger,
+            leave_deadline: None,
+            commands,
+            events,
+            status,
+            link_events,
+            link_sender,
+            link_tasks: JoinSet::new(),
+            outcomes: JoinSet::new(),
+            heartbeat: Heartbeat::start(),
+            has_ended: false,
+            has_news: false,
+        };
+        Ok((driver, status_receiver))
+    }
+
+    /// Runs until the core has ended, then lets the links flush.
+    pub(super) async fn run(mut self) {
+        self.input(Input::Start);
+        while !self.has_ended {
+            self.heartbeat.beat();
+            self.step().await;
+        }
+        self.links.clear();
+        drop(self.link_events);
+        let tasks = async { while self.link_tasks.join_next().await.is_some() {} };
+        if timeout(END_LIMIT, tasks).await.is_err() {
+            debug!("links did not flush in time");
+        }
+    }
+
+    async fn step(&mut self) {
+        let wake_up = self.wake_up();
+        tokio::select! {
+            biased;
+            Some((link, event)) = self.link_events.recv() => self.on_link_event(link, event),
+            Some(outcome) = self.outcomes.join_next() => self.on_outcome(outcome),
+            command = self.commands.recv() => self.on_command(command),
+            accepted = self.listener.accept() => self.on_accepted(accepted),
+            () = sleep_until(wake_up) => self.on_wake_up(),
+        }
+    }
+
+    /// The core's deadline, the leave's, or the next heartbeat: whichever is first.
+    fn wake_up(&self) -> Instant {
+        let core = self
+            .core
+            .next_deadline()
+            .map(|deadline| self.origin + Duration::from_micros(deadline.as_micros()));
+        [core, self.leave_deadline]
+            .into_iter()
+            .flatten()
+            .fold(Instant::now() + HEARTBEAT_PERIOD, Instant::min)
+    }
+
+    fn now(&self) -> CoreInstant {
+        let micros = self.origin.elapsed().as_micros();
+        CoreInstant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
+    fn input(&mut self, input: Input) {
+        let now = self.now();
+        self.core.handle_input(now, input);
+        while let Some(action) = self.core.poll_action() {
+            self.perform(action);
+        }
+        if std::mem::take(&mut self.has_news) {
+            self.status.send_replace(self.core.status());
+        }
+    }
+
+    fn link_input(&mut self, input: gmcast::Input) {
+        self.input(Input::Link(input));
+    }
+
+    fn on_link_event(&mut self, link: LinkId, event: LinkEvent) {
+        if !self.links.contains_key(&link) {
+            return;
+        }
+        match event {
+            LinkEvent::Frame(body) => self.link_input(gmcast::Input::Frame { link, body }),
+            LinkEvent::Closed(end) => self.lose(link, end),
+        }
+    }
+
+    fn lose(&mut self, link: LinkId, end: LinkEnd) {
+        if let Some(lost) = self.links.remove(&link) {
+            debug!(?link, remote = %lost.remote, %end, "link lost");
+            lost.close();
+        }
+        self.link_input(gmcast::Input::Closed { link, end });
+    }
+
+    fn on_outcome(&mut self, outcome: Result<Outcome, tokio::task::JoinError>) {
+        match outcome {
+            Ok(Outcome::Resolved { host, port, addresses }) => {
+                self.link_input(gmcast::Input::Resolved { host, port, addresses });
+            }
+            Ok(Outcome::Dialled { link, result: Ok(stream) }) => self.on_dialled(link, stream),
+            Ok(Outcome::Dialled { link, result: Err(error) }) => {
+                self.link_input(gmcast::Input::Closed { link, end: link::end_of(&error) });
+            }
+            Err(error) => warn!(%error, "a dial or look-up task failed"),
+        }
+    }
+
+    fn on_dialled(&mut self, link: LinkId, stream: TcpStream) {
+        match (stream.local_addr(), stream.peer_addr()) {
+            (Ok(local), Ok(remote)) => {
+                self.start_link(link, stream, remote);
+                self.link_input(gmcast::Input::Connected { link, local, remote });
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                self.link_input(gmcast::Input::Closed { link, end: link::end_of(&error) });
+            }
+        }
+    }
+
+    fn on_accepted(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        let (stream, remote) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => return warn!(%error, "accept a group connection"),
+        };
+        let options = Options::LINK.apply(&stream);
+        let (Ok(()), Ok(local)) = (options, stream.local_addr()) else { return };
+        let link = LinkId::Accepted(self.accepted);
+        self.accepted = self.accepted.wrapping_add(1);
+        self.start_link(link, stream, remote);
+        self.link_input(gmcast::Input::Accepted { link, local, remote });
+    }
+
+    fn start_link(&mut self, link: LinkId, stream: TcpStream, remote: SocketAddr) {
+        while self.link_tasks.try_join_next().is_some() {}
+        let events = self.link_sender.clone();
+        let started =
+            link::start(link, stream, remote, self.checksum, events, &mut self.link_tasks);
+        self.links.insert(link, started);
+    }
+
+    fn on_command(&mut self, command: Option<Command>) {
+        let command = command.unwrap_or(Command::Leave);
+        if matches!(command, Command::Leave) && self.leave_deadline.is_none() {
+            self.leave_deadline = Some(Instant::now() + self.linger);
+        } else if matches!(command, Command::Leave) {
+            // The handle is gone and a leave is under way: only its deadline is left to wait for.
+            self.commands.close();
+        }
+        self.input(Input::Command(command));
+    }
+
+    fn on_wake_up(&mut self) {
+        if self.leave_deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            warn!(linger = ?self.linger, "the group did not confirm our leave: dropping the links");
+            self.leave_deadline = None;
+            self.input(Input::Command(Command::Abandon));
+        }
+        self.input(Input::Timeout);
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Resolve { host, port } => self.resolve(host, port),
+            Action::Dial { link, remote, bind, tls: _ } => self.dial(link, remote, bind),
+            Action::SendFrame { link, body, is_user } => self.send(link, body, is_user),
+            Action::CloseLink { link } => self.close(link),
+            Action::Persist(view) => self.persist(&view),
+            Action::Forget => self.forget(),
+            Action::Event(event) => self.tell(event),
+        }
+    }
+
+    fn resolve(&mut self, host: String, port: u16) {
+        self.outcomes.spawn(async move {
+            let found = tokio::net::lookup_host((host.as_str(), port)).await;
+            let addresses = found.map(|all| all.map(|a| a.ip()).collect()).unwrap_or_default();
+            Outcome::Resolved { host, port, addresses }
+        });
+    }
+
+    fn dial(&mut self, link: LinkId, remote: SocketAddr, bind: Option<IpAddr>) {
+        let limit = self.dial_limit;
+        self.outcomes.spawn(async move {
+            let connected = timeout(limit, socket::connect(remote, bind, Options::LINK)).await;
+            let result = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            Outcome::Dialled { link, result }
+        });
+    }
+
+    /// A full queue costs user messages, which EVS repeats; anything else that does not fit costs
+    /// the link (spec 01 §7.3).
+    fn send(&mut self, link: LinkId, body: bytes::Bytes, is_user: bool) {
+        let Some(target) = self.links.get(&link) else { return };
+        if !target.send(body) && !is_user {
+            self.lose(link, LinkEnd::QueueFull);
+        }
+    }
+
+    fn close(&mut self, link: LinkId) {
+        if let Some(link) = self.links.remove(&link) {
+            link.close();
+        }
+    }
+
+    fn persist(&mut self, view: &SavedView) {
+        let Some(directory) = &self.directory else { return };
+        if let Err(error) = directory.save(view) {
+            warn!(%error, "save the primary view: a restart would take a new identity");
+        }
+    }
+
+    fn forget(&mut self) {
+        if let Some(Err(error)) = self.directory.as_ref().map(StateDirectory::forget) {
+            warn!(%error, "remove the saved view");
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.has_ended |= matches!(event, Event::Ended(_));
+        self.has_news = true;
+        debug!(?event, "member event");
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.events.try_send(event) {
+            info!("nobody reads the member's events: leaving the group");
+            self.commands.close();
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    socket::listen(address, Options::LINK).map_err(|source| StartError::Listen { address, source })
+}
+
+/// A fresh UUID, and a seed that no other process has.
+fn random_identity() -> (NodeId, u64) {
+    let [a, b, c, d, e, f, g, h, seed @ ..] = uuid::Uuid::new_v4().into_bytes();
+    (fresh_node_id([a, b, c, d, e, f, g, h]), u64::from_le_bytes(seed))
+}

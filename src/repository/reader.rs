@@ -1,0 +1,213 @@
+//! Finds backups in a repository and opens them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::error::{Fault, RepositoryError};
+use super::index::{Index, PackRecord, decode};
+use super::pack::{self, BlockRecord};
+use super::store::Store;
+use super::url::RepositoryUrl;
+use super::{LAYOUT, MANIFEST_NAME, object_name};
+use crate::pipeline::manifest::{BackupId, Digest, Manifest, Storage};
+
+/// A place that holds backups, opened for reading.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    store: Store,
+}
+
+/// A backup in a list: its manifest, or why it cannot be read.
+#[derive(Debug)]
+pub struct Listed {
+    /// The backup's name.
+    pub id: BackupId,
+    /// What it says about itself.
+    pub manifest: Result<Manifest, RepositoryError>,
+}
+
+/// One complete backup. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Backup {
+    store: Store,
+    inner: Arc<Opened>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    manifest: Manifest,
+    index: Index,
+}
+
+/// A pack's block table, checked against the index.
+pub(super) struct PackTable {
+    pub(super) object: Arc<str>,
+    pub(super) bytes: Bytes,
+    pub(super) blocks: Vec<BlockRecord>,
+}
+
+impl Repository {
+    /// Opens a repository; it must exist.
+    pub async fn open(url: &RepositoryUrl) -> Result<Self, RepositoryError> {
+        Ok(Self { store: Store::open(url).await? })
+    }
+
+    #[cfg(test)]
+    pub(super) const fn from_store(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// All complete backups, oldest first. One with a bad manifest is listed with the reason.
+    pub async fn list(&self) -> Result<Vec<Listed>, RepositoryError> {
+        let mut listed = Vec::new();
+        for id in self.prefixes().await? {
+            match self.manifest(&id).await {
+                Err(RepositoryError::NoBackup { .. }) => {}
+                manifest => listed.push(Listed { id, manifest }),
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Prefixes that look like a backup but have no manifest: unfinished, or failed and left behind.
+    pub async fn incomplete(&self) -> Result<Vec<BackupId>, RepositoryError> {
+        let mut incomplete = Vec::new();
+        for id in self.prefixes().await? {
+            if self.store.size(&object_name(&id, MANIFEST_NAME)).await?.is_none() {
+                incomplete.push(id);
+            }
+        }
+        Ok(incomplete)
+    }
+
+    /// The name of the newest complete backup.
+    pub async fn latest(&self) -> Result<BackupId, RepositoryError> {
+        for id in self.prefixes().await?.into_iter().rev() {
+            if self.store.size(&object_name(&id, MANIFEST_NAME)).await?.is_some() {
+                return Ok(id);
+            }
+        }
+        Err(RepositoryError::Empty { repository: self.store.url().to_owned() })
+    }
+
+    /// Reads one backup's manifest.
+    pub async fn manifest(&self, id: &BackupId) -> Result<Manifest, RepositoryError> {
+        match self.store.read(&object_name(id, MANIFEST_NAME)).await? {
+            Some(json) => Manifest::decode(&json)
+                .map_err(|source| RepositoryError::Manifest { id: id.clone(), source }),
+            None => Err(RepositoryError::NoBackup {
+                id: id.clone(),
+                repository: self.store.url().to_owned(),
+            }),
+        }
+    }
+
+    /// Opens a complete backup: manifest and index, the latter checked against the former.
+    pub async fn backup(&self, id: &BackupId) -> Result<Backup, RepositoryError> {
+        let manifest = self.manifest(id).await?;
+        let storage = match &manifest.storage {
+            Some(storage) if storage.layout == LAYOUT && manifest.backup_id == *id => storage,
+            Some(_) | None => {
+                return Err(RepositoryError::damaged(id.to_string(), Fault::Layout));
+            }
+        };
+        let index = self.index(id, storage).await?;
+        Ok(Backup { store: self.store.clone(), inner: Arc::new(Opened { manifest, index }) })
+    }
+
+    /// Removes a backup, or what an unfinished one left.
+    pub async fn remove(&self, id: &BackupId) -> Result<(), RepositoryError> {
+        self.store.delete_backup(id).await
+    }
+
+    async fn prefixes(&self) -> Result<Vec<BackupId>, RepositoryError> {
+        let names = self.store.prefixes().await?;
+        let mut ids: Vec<BackupId> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    async fn index(&self, id: &BackupId, storage: &Storage) -> Result<Index, RepositoryError> {
+        let object = object_name(id, &storage.index.name);
+        let (expected, blake3) = (storage.index.bytes, storage.index.blake3);
+        let bytes = self.store.read(&object).await?.unwrap_or_default();
+        check_bytes(&object, &bytes, expected, blake3)?;
+        let (id, packs) = (id.clone(), storage.packs);
+        let decoded = tokio::task::spawn_blocking(move || {
+            let index = decode(&object, &id, &bytes)?;
+            let is_whole = index.packs.len() as u64 == packs;
+            is_whole.then_some(index).ok_or(RepositoryError::damaged(object, Fault::IndexEnd))
+        });
+        decoded.await.map_err(|_| RepositoryError::WorkerLost)?
+    }
+}
+
+impl Backup {
+    /// What the backup says about itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.inner.manifest
+    }
+
+    /// Its files.
+    pub fn index(&self) -> &Index {
+        &self.inner.index
+    }
+
+    /// Reads a range of a pack; an answer of another length is damage.
+    pub(super) async fn read_pack(
+        &self,
+        pack: &PackRecord,
+        range: Range<u64>,
+    ) -> Result<Bytes, RepositoryError> {
+        let object = self.object(&pack.name);
+        let expected = range.end - range.start;
+        let bytes = self.store.read_range(&object, range).await?;
+        match bytes.len() as u64 {
+            found if found == expected => Ok(bytes),
+            found => Err(RepositoryError::damaged(object, Fault::Size { expected, found })),
+        }
+    }
+
+    /// Reads a pack's block table.
+    pub(super) async fn table(&self, pack: usize) -> Result<PackTable, RepositoryError> {
+        let record = &self.inner.index.packs[pack];
+        let object = self.object(&record.name);
+        let start = record.bytes - record.table_bytes();
+        let bytes = self.read_pack(record, start..record.bytes).await?;
+        check_bytes(&object, &bytes, record.table_bytes(), record.table_hash)?;
+        let blocks = pack::decode_table(&bytes)
+            .and_then(|blocks| fits(record, &blocks).then_some(blocks).ok_or(Fault::BlockTable))
+            .map_err(|fault| RepositoryError::damaged(&*object, fault))?;
+        Ok(PackTable { object: object.into(), bytes, blocks })
+    }
+
+    fn object(&self, name: &str) -> String {
+        object_name(&self.inner.manifest.backup_id, name)
+    }
+}
+
+fn check_bytes(
+    object: &str,
+    bytes: &[u8],
+    expected: u64,
+    hash: Digest,
+) -> Result<(), RepositoryError> {
+    let found = bytes.len() as u64;
+    if found != expected {
+        return Err(RepositoryError::damaged(object, Fault::Size { expected, found }));
+    }
+    if Digest::of(bytes) != hash {
+        return Err(RepositoryError::damaged(object, Fault::Hash));
+    }
+    Ok(())
+}
+
+/// The table accounts for every byte of the pack, stored and raw.
+fn fits(pack: &PackRecord, blocks: &[BlockRecord]) -> bool {
+    let stored: u64 = blocks.iter().map(|block| u64::from(block.stored_bytes)).sum();
+    let raw: u64 = blocks.iter().map(|block| u64::from(block.raw_bytes)).sum();
+    let around = pack::HEADER_BYTES as u64 + pack.table_bytes();
+    blocks.len() as u64 == pack.blocks && stored + around == pack.bytes && raw == pack.raw_bytes
+}

@@ -1,0 +1,333 @@
+//! Writes one backup into a repository: the sink of layout `packs`.
+//!
+//! ```text
+//! PackFile ─┐                                ┌ worker ┐
+//! PackFile ─┼─ commands ─► assembler ─ block ┼ worker ┼─ frames, in order ─► appender ─► store
+//! PackSink ─┘   (bounded)  hash, index       └ worker ┘   zstd, hash         pack, hash
+//! ```
+//!
+//! Files interleave, so they share one block: each piece is appended to it as it comes, and the index
+//! remembers where. Memory therefore does not depend on how many files are open: it is the current
+//! block, three blocks and frames in each worker's lane, and the parts under way to the store; with the
+//! defaults and four workers below 60 MiB. What grows is the index, about 100 bytes a file and 24
+//! an extent.
+
+mod appender;
+mod assembler;
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use galera_protocol::xbstream::EntryPath;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use self::appender::Appender;
+use self::assembler::Assembler;
+use super::error::RepositoryError;
+use super::index::FileRecord;
+use super::store::Store;
+use super::upload::UploadConfig;
+use super::url::RepositoryUrl;
+use super::{INDEX_NAME, LAYOUT, MANIFEST_NAME, STARTED_NAME, compress, index, object_name};
+use crate::pipeline::manifest::{
+    BackupId, Digest, Manifest, SinkSeen, Storage, StoredObject, Witness,
+};
+use crate::sink::{Entry, Needs, Piece, Receipt, Sink, SinkError, SinkFile};
+
+/// How packs are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackConfig {
+    /// Bytes of a block before compression, at most 16 MiB. A file's part is read by decompressing
+    /// whole blocks; larger ones compress little better.
+    pub block_bytes: usize,
+    /// A pack ends with the block that makes it this large.
+    pub pack_bytes: u64,
+    /// zstd level. 1 for the fastest, above 9 only on idle machines.
+    pub compression_level: i32,
+    /// Threads that compress.
+    pub workers: usize,
+    /// How objects are sent.
+    pub upload: UploadConfig,
+}
+
+impl Default for PackConfig {
+    fn default() -> Self {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+        Self {
+            block_bytes: 2 << 20,
+            pack_bytes: 512 << 20,
+            compression_level: 3,
+            workers,
+            upload: UploadConfig::default(),
+        }
+    }
+}
+
+/// The sink that writes one backup into a repository.
+#[derive(Debug)]
+pub struct PackSink {
+    store: Store,
+    id: BackupId,
+    config: PackConfig,
+    commands: mpsc::Sender<Command>,
+    failure: Failure,
+    assembler: JoinHandle<()>,
+    appender: JoinHandle<()>,
+    next_file: u64,
+}
+
+/// One open file of a [`PackSink`].
+#[derive(Debug)]
+pub struct PackFile {
+    file: FileId,
+    target: String,
+    commands: mpsc::Sender<Command>,
+    failure: Failure,
+}
+
+/// Commands that wait for the assembler. Each may hold a piece of the stream.
+const COMMANDS_WAITING_MAX: usize = 4;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct FileId(u64);
+
+#[derive(Debug)]
+enum Command {
+    Create(FileId, EntryPath),
+    Write(FileId, Piece),
+    Finish(FileId),
+    Rename(EntryPath, EntryPath),
+    Remove(EntryPath),
+    Commit(oneshot::Sender<Committed>),
+}
+
+/// What the assembler and the appender made of the backup.
+#[derive(Debug)]
+struct Committed {
+    files: Vec<FileRecord>,
+    packs: Vec<index::PackRecord>,
+    data_bytes: u64,
+}
+
+/// Why the workers stopped: whoever fails writes it down before hanging up.
+#[derive(Clone, Debug, Default)]
+struct Failure(Arc<OnceLock<Arc<RepositoryError>>>);
+
+impl Failure {
+    fn set(&self, error: RepositoryError) {
+        tracing::debug!(%error, "packs cannot be written");
+        // The first cause is the one worth telling; later ones follow from it.
+        drop(self.0.set(Arc::new(error)));
+    }
+
+    fn at(&self, target: &str) -> SinkError {
+        let cause = self.0.get().cloned().unwrap_or_else(|| Arc::new(RepositoryError::WorkerLost));
+        SinkError::Write { target: target.to_owned(), source: std::io::Error::other(cause) }
+    }
+}
+
+impl PackSink {
+    /// Makes a place for the backup `id` and starts the workers. Nothing is visible before commit.
+    ///
+    /// Proves that the repository can be written to, so that no donor is disturbed for nothing.
+    pub async fn create(
+        url: &RepositoryUrl,
+        id: BackupId,
+        config: PackConfig,
+    ) -> Result<Self, SinkError> {
+        let started = async {
+            let store = Store::create(url).await?;
+            mark_started(&store, &id).await?;
+            Ok::<_, RepositoryError>(store)
+        };
+        match started.await {
+            Ok(store) => Ok(Self::start(store, id, config)),
+            Err(error) => Err(create_error(url, error)),
+        }
+    }
+
+    fn start(store: Store, id: BackupId, config: PackConfig) -> Self {
+        let failure = Failure::default();
+        let (commands, queue) = mpsc::channel(COMMANDS_WAITING_MAX);
+        let (blocks, frames) =
+            super::lanes::start(config.workers, || compress::worker(config.compression_level));
+        let (packs, packs_made) = oneshot::channel();
+        let mut appender = Appender::new(store.clone(), &id, &config, frames, packs);
+        let appender = spawn(failure.clone(), move || appender.run());
+        let mut assembler = Assembler::new(queue, blocks, config.block_bytes, packs_made);
+        let assembler = spawn(failure.clone(), move || assembler.run());
+        Self { store, id, config, commands, failure, assembler, appender, next_file: 0 }
+    }
+
+    async fn send(&self, command: Command) -> Result<(), SinkError> {
+        self.commands.send(command).await.map_err(|_| self.failure.at(self.store.url()))
+    }
+
+    /// Waits until all packs are stored.
+    async fn gather(&self) -> Result<Committed, SinkError> {
+        let (reply, committed) = oneshot::channel();
+        self.send(Command::Commit(reply)).await?;
+        committed.await.map_err(|_| self.failure.at(self.store.url()))
+    }
+
+    async fn write_index(&self, made: &Committed) -> Result<StoredObject, RepositoryError> {
+        let bytes = index::encode(&self.id, &made.packs, made.files.iter())
+            .map_err(RepositoryError::Compress)?;
+        let blake3 = Digest::of(&bytes);
+        let stored = StoredObject { name: INDEX_NAME.into(), bytes: bytes.len() as u64, blake3 };
+        let name = object_name(&self.id, INDEX_NAME);
+        let mut upload = self.store.upload(&name, self.config.upload).await?;
+        upload.write(Bytes::from(bytes)).await?;
+        upload.finish().await?;
+        Ok(stored)
+    }
+
+    async fn write_manifest(
+        &self,
+        mut manifest: Manifest,
+        made: &Committed,
+        index: StoredObject,
+    ) -> Result<u64, RepositoryError> {
+        let storage = Storage {
+            layout: LAYOUT.into(),
+            packs: made.packs.len() as u64,
+            pack_bytes: made.packs.iter().map(|pack| pack.bytes).sum(),
+            index,
+        };
+        let stored_bytes = storage.pack_bytes + storage.index.bytes;
+        let seen = SinkSeen { objects: storage.packs + 1, bytes: stored_bytes };
+        manifest.backup_id = self.id.clone();
+        manifest.witnesses.sink = Some(Witness { holds: true, seen });
+        manifest.totals.files = made.files.len() as u64;
+        manifest.totals.file_bytes = made.files.iter().map(|file| file.bytes).sum();
+        manifest.totals.data_bytes = made.data_bytes;
+        manifest.totals.stored_bytes = stored_bytes;
+        manifest.times.stored = Some(jiff::Timestamp::now());
+        manifest.storage = Some(storage);
+        let name = object_name(&self.id, MANIFEST_NAME);
+        let json = manifest
+            .encode()
+            .map_err(|source| RepositoryError::Encode { object: name.clone(), source })?;
+        self.store.put_new(&name, json).await?;
+        Ok(stored_bytes)
+    }
+
+    async fn publish(&self, manifest: Manifest) -> Result<u64, SinkError> {
+        let made = self.gather().await?;
+        let written = async {
+            let index = self.write_index(&made).await?;
+            self.write_manifest(manifest, &made, index).await
+        };
+        written.await.map_err(|error| write_error(self.store.url(), error))
+    }
+
+    /// Stops the workers and waits for them, so that nothing is written afterwards.
+    async fn stop(self) -> (Store, BackupId) {
+        drop(self.commands);
+        drop(self.assembler.await);
+        drop(self.appender.await);
+        (self.store, self.id)
+    }
+}
+
+impl Sink for PackSink {
+    type File = PackFile;
+
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+
+    async fn create(&mut self, entry: &Entry) -> Result<PackFile, SinkError> {
+        let file = FileId(self.next_file);
+        self.next_file += 1;
+        self.send(Command::Create(file, entry.path.clone())).await?;
+        Ok(PackFile {
+            file,
+            target: entry.path.to_string(),
+            commands: self.commands.clone(),
+            failure: self.failure.clone(),
+        })
+    }
+
+    async fn rename(&mut self, from: &EntryPath, to: &EntryPath) -> Result<(), SinkError> {
+        self.send(Command::Rename(from.clone(), to.clone())).await
+    }
+
+    async fn remove(&mut self, path: &EntryPath) -> Result<(), SinkError> {
+        self.send(Command::Remove(path.clone())).await
+    }
+
+    async fn commit(self, manifest: Manifest) -> Result<Receipt, SinkError> {
+        let location = format!("{}/{}", self.store.url(), self.id);
+        match self.publish(manifest).await {
+            Ok(stored_bytes) => {
+                let (store, id) = self.stop().await;
+                clear_started(&store, &id).await;
+                Ok(Receipt { location, stored_bytes })
+            }
+            Err(error) => {
+                self.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn abort(self) {
+        let (store, id) = self.stop().await;
+        if let Err(error) = store.delete_backup(&id).await {
+            tracing::warn!(%id, %error, "cannot remove what an aborted backup left");
+        }
+    }
+}
+
+impl PackFile {
+    async fn send(&self, command: Command) -> Result<(), SinkError> {
+        self.commands.send(command).await.map_err(|_| self.failure.at(&self.target))
+    }
+}
+
+impl SinkFile for PackFile {
+    async fn write(&mut self, piece: Piece) -> Result<(), SinkError> {
+        self.send(Command::Write(self.file, piece)).await
+    }
+
+    async fn finish(self) -> Result<(), SinkError> {
+        self.send(Command::Finish(self.file)).await
+    }
+}
+
+fn spawn(
+    failure: Failure,
+    mut work: impl FnMut() -> Result<(), RepositoryError> + Send + 'static,
+) -> JoinHandle<()> {
+    tokio::task::spawn_blocking(move || {
+        // `work` owns its channels; the reason must be readable before they hang up.
+        if let Err(error) = work() {
+            failure.set(error);
+        }
+        drop(work);
+    })
+}
+
+async fn mark_started(store: &Store, id: &BackupId) -> Result<(), RepositoryError> {
+    store.put_new(&object_name(id, STARTED_NAME), Vec::new()).await
+}
+
+/// Only tidiness: with a manifest beside it the mark means nothing.
+async fn clear_started(store: &Store, id: &BackupId) {
+    if let Err(error) = store.delete(&object_name(id, STARTED_NAME)).await {
+        tracing::debug!(%id, %error, "start mark stays");
+    }
+}
+
+fn create_error(url: &RepositoryUrl, error: RepositoryError) -> SinkError {
+    SinkError::Create { target: url.to_string(), source: std::io::Error::other(error) }
+}
+
+fn write_error(target: &str, error: RepositoryError) -> SinkError {
+    SinkError::Write { target: target.to_owned(), source: std::io::Error::other(error) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,9 @@
+#!/bin/sh
+# Stands in for a backup tool in tests: tells a version, or runs the script beside the target directory.
+for argument in "$@"; do
+    case "$argument" in
+    --version) echo "tool version 10.11.20"; exit ;;
+    --target-dir=*) HERE=$(dirname "${argument#--target-dir=}") ;;
+    esac
+done
+. "$HERE/script"

@@ -1,0 +1,16 @@
+//! Tests on real clusters: MariaDB Galera servers and garbd as processes on the loopback interface.
+//!
+//! They need the packages that `scripts/install-deps` installs, take minutes, and so run only when
+//! asked for: `cargo test --release --test cluster -- --ignored --test-threads=1`, or `./test`.
+
+#[path = "../support/lib.rs"]
+mod support;
+
+mod donor_failures;
+mod harness;
+mod main_job;
+mod membership;
+mod refusals;
+mod stopping;
+mod timing;
+mod verdict;

@@ -1,0 +1,11 @@
+//! The SST listener against scripted donors.
+
+#[path = "../support/certificates.rs"]
+pub mod certificates;
+#[path = "../support/donor.rs"]
+pub mod donor;
+mod failures;
+mod receiver;
+mod socat;
+mod success;
+mod tls;
