@@ -28,7 +28,7 @@ pub struct FileSummary {
     /// Its size in bytes, holes included.
     pub size: u64,
     /// BLAKE3 of its content, holes read as zeros. None if not asked for, or if the stream overwrote
-    /// bytes that it had sent before.
+    /// bytes beyond the first 4 KiB, which no known tool does.
     pub hash: Option<blake3::Hash>,
 }
 

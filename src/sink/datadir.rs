@@ -88,6 +88,12 @@ impl Datadir {
         })
     }
 
+    /// Waits until all finished files are written, and synced if asked for. What fails later than here
+    /// is only names.
+    pub async fn flush(&self) -> Result<(), SinkError> {
+        self.writers.drain().await
+    }
+
     /// Runs a change of names beside the runtime; what it is about names it in an error.
     async fn change<T: Send + 'static>(
         &self,

@@ -124,3 +124,31 @@ async fn a_missing_parent_is_named() {
     assert!(matches!(error, SinkError::Create { .. }));
     assert!(error.to_string().ends_with("/mysql/deeper"));
 }
+
+#[tokio::test]
+#[ignore = "needs SMALL_VOLUME, the mount point of an empty file system of 4 MiB"]
+async fn a_volume_is_filled_in_place_and_a_full_one_is_left_empty() {
+    let volume = PathBuf::from(std::env::var_os("SMALL_VOLUME").expect("SMALL_VOLUME"));
+    let piece = || Piece::Data(Bytes::from(vec![1; 1 << 20]));
+    let mut sink = create(&volume).await.expect("sink");
+    let path = EntryPath::parse(b"db/t.ibd").expect("valid name");
+    let mut file = sink.create(&Entry { path, size: None }).await.expect("created");
+    let error = loop {
+        if let Err(error) = file.write(piece()).await {
+            break error;
+        }
+    };
+    let SinkError::Write { target, source } = error else { panic!("{error}") };
+    assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
+    assert!(target.ends_with("db/t.ibd"));
+    drop(file);
+    sink.abort().await;
+    assert_eq!(fs::read_dir(&volume).expect("volume").count(), 0);
+
+    let mut sink = create(&volume).await.expect("sink");
+    write(&mut sink, "db/t.ibd", vec![piece()]).await;
+    assert!(!volume.join("db").exists());
+    sink.commit(manifest()).await.expect("commit");
+    assert!(volume.join("db/t.ibd").exists());
+    assert!(!volume.join(".partial").exists());
+}

@@ -3,6 +3,7 @@
 
 mod datadir;
 mod faulty;
+mod mbstream;
 mod model;
 mod raw;
 mod streams;

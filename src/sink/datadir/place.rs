@@ -37,8 +37,11 @@ enum Kind {
 impl Place {
     /// Makes the building directory; what a dead process left there goes away.
     pub(super) fn claim(target: &Path) -> Result<Self, SinkError> {
+        Self::claim_as(target, Kind::of(target)?)
+    }
+
+    fn claim_as(target: &Path, kind: Kind) -> Result<Self, SinkError> {
         let failed = |source| create_error(target, source);
-        let kind = Kind::of(target)?;
         let building = kind.building(target).map_err(failed)?;
         if fs::symlink_metadata(&building).is_ok() {
             let stale = lock(&building).map_err(failed)?;
@@ -189,4 +192,58 @@ fn lock(directory: &Path) -> io::Result<OwnedFd> {
 
 fn sync_directory(directory: &Path) -> io::Result<()> {
     fs::File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// As if the temporary directory were a volume's mount point.
+    fn mounted() -> (TempDir, Place) {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        fs::create_dir(directory.path().join(LOST_AND_FOUND)).expect("made");
+        let place = Place::claim_as(directory.path(), Kind::Inside).expect("claimed");
+        for name in ["grastate.dat", "ibdata1", "db"] {
+            fs::write(place.building().join(name), name).expect("written");
+        }
+        (directory, place)
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).expect("directory");
+        let name = |entry: io::Result<fs::DirEntry>| entry.expect("entry").file_name();
+        let mut names: Vec<_> =
+            entries.map(|entry| name(entry).into_string().expect("UTF-8")).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn in_a_mount_point_everything_moves_up() {
+        let (directory, place) = mounted();
+        place.publish().expect("published");
+        assert_eq!(names(directory.path()), ["db", "grastate.dat", "ibdata1", LOST_AND_FOUND]);
+    }
+
+    #[test]
+    fn in_a_mount_point_nothing_stays_after_a_failure() {
+        let (directory, place) = mounted();
+        fs::write(directory.path().join("grastate.dat"), "theirs").expect("written");
+        place.publish().expect_err("occupied meanwhile");
+        assert_eq!(names(place.building()), ["db", "grastate.dat", "ibdata1"]);
+        place.discard();
+        assert_eq!(names(directory.path()), ["grastate.dat", LOST_AND_FOUND]);
+    }
+
+    #[test]
+    fn a_mount_point_is_told_from_a_directory() {
+        let proc = Path::new("/proc");
+        let metadata = fs::metadata(proc).expect("mounted everywhere");
+        assert!(is_mount_point(proc, &metadata).expect("readable"));
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let metadata = fs::metadata(directory.path()).expect("there");
+        assert!(!is_mount_point(directory.path(), &metadata).expect("readable"));
+    }
 }

@@ -1,0 +1,297 @@
+//! How fast a stream is received, checked and written, against the tools that do parts of it.
+//!
+//! ```sh
+//! cargo bench --bench stream                        # 1 GiB in the system's temporary directory
+//! BENCH_GIB=4 BENCH_DIR=/data cargo bench --bench stream
+//! ```
+//!
+//! Each round runs all sides of a comparison in turn. Printed are best and median time, and how many
+//! times faster than each reference that is: by the best, and in brackets by the median.
+//! Needs `mbstream`, `socat` and `cat`.
+
+#![expect(clippy::print_stdout, reason = "a benchmark answers on standard output")]
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use galera_protocol::xbstream::chunk::{Body, ChunkHeader, Extent, Flags};
+use galera_sst::pipeline::{self, Options, Progress, Received};
+use galera_sst::sink::Sink;
+use galera_sst::sink::datadir::{Datadir, DatadirOptions};
+use galera_sst::sink::discard::Discard;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+const ROUNDS: usize = 7;
+const FILES: u64 = 16;
+const CHUNK_BYTES: usize = 10 << 20;
+const PORT: u16 = 15_597;
+
+fn main() -> io::Result<()> {
+    // What `cargo test --benches` passes.
+    if env::args().any(|argument| argument == "--test") {
+        return Ok(());
+    }
+    let gib: u64 = env::var("BENCH_GIB").ok().and_then(|gib| gib.parse().ok()).unwrap_or(1);
+    let directory = env::var_os("BENCH_DIR").map_or_else(env::temp_dir, PathBuf::from);
+    let bench = Bench::new(directory.join("galera-sst-bench"), gib)?;
+    bench.extraction("extract, files one after the other", &bench.sequential)?;
+    bench.extraction("extract, four files interleaved", &bench.interleaved)?;
+    bench.verification()?;
+    bench.reception()?;
+    fs::remove_dir_all(&bench.directory)
+}
+
+struct Bench {
+    directory: PathBuf,
+    sequential: PathBuf,
+    interleaved: PathBuf,
+    runtime: Runtime,
+}
+
+impl Bench {
+    fn new(directory: PathBuf, gib: u64) -> io::Result<Self> {
+        fs::create_dir_all(&directory)?;
+        let sequential = directory.join("sequential.xb");
+        let interleaved = directory.join("interleaved.xb");
+        let file_bytes = (gib << 30) / FILES;
+        write_stream(&sequential, file_bytes, 1)?;
+        write_stream(&interleaved, file_bytes, 4)?;
+        let runtime = Runtime::new()?;
+        println!("{gib} GiB in {FILES} files below {}", directory.display());
+        Ok(Self { directory, sequential, interleaved, runtime })
+    }
+
+    fn extraction(&self, title: &str, stream: &Path) -> io::Result<()> {
+        let target = self.directory.join("out");
+        let partial = self.directory.join("out.partial");
+        let mut table = Table::new(title, &["mbstream -x -p 2", "cat to one file"]);
+        for _ in 0..ROUNDS {
+            table.time("mbstream -x -p 2", || {
+                fs::create_dir(&target)?;
+                let mut command = Command::new("mbstream");
+                command.args(["-x", "-p", "2", "-C"]).arg(&target);
+                run(command.stdin(File::open(stream)?))
+            })?;
+            remove(&target)?;
+            table.time("cat to one file", || {
+                let mut command = Command::new("cat");
+                run(command.stdin(File::open(stream)?).stdout(File::create(&target)?))
+            })?;
+            remove(&target)?;
+            for (name, hash, sync) in [
+                ("CRC-32", false, false),
+                ("CRC-32 and BLAKE3", true, false),
+                ("CRC-32, BLAKE3, fsync", true, true),
+            ] {
+                table.time(name, || self.extract(stream, &target, hash, sync))?;
+                remove(&partial)?;
+            }
+        }
+        table.print();
+        Ok(())
+    }
+
+    fn verification(&self) -> io::Result<()> {
+        let mut table = Table::new("verify in the page cache", &["cat to /dev/null"]);
+        for _ in 0..ROUNDS {
+            table.time("cat to /dev/null", || {
+                let mut command = Command::new("cat");
+                run(command.stdin(File::open(&self.sequential)?).stdout(Stdio::null()))
+            })?;
+            table.time("CRC-32", || self.verify(false))?;
+            table.time("CRC-32 and BLAKE3", || self.verify(true))?;
+        }
+        table.print();
+        Ok(())
+    }
+
+    fn reception(&self) -> io::Result<()> {
+        let title = "receive over loopback TCP, sent by socat with 1 MiB buffers";
+        let mut table = Table::new(title, &["socat to /dev/null", "socat -b 1048576"]);
+        for _ in 0..ROUNDS {
+            table.time("socat to /dev/null", || self.socat(8192))?;
+            table.time("socat -b 1048576", || self.socat(1 << 20))?;
+            table.time("CRC-32", || self.receive(false))?;
+            table.time("CRC-32 and BLAKE3", || self.receive(true))?;
+        }
+        table.print();
+        Ok(())
+    }
+
+    fn socat(&self, buffer_bytes: usize) -> io::Result<()> {
+        let mut receiver = Command::new("socat");
+        receiver.args(["-u", "-b", &buffer_bytes.to_string()]);
+        receiver.arg(format!("TCP-LISTEN:{PORT},bind=127.0.0.1,reuseaddr")).arg("/dev/null");
+        let receiver = receiver.spawn()?;
+        wait(self.sender()?)?;
+        wait(receiver)
+    }
+
+    fn sender(&self) -> io::Result<Child> {
+        let target = format!("TCP:127.0.0.1:{PORT},retry=100,interval=0.01");
+        let mut command = Command::new("socat");
+        command.args(["-u", "-b", "1048576", "-", &target]);
+        command.stdin(File::open(&self.sequential)?).spawn()
+    }
+
+    fn extract(&self, stream: &Path, target: &Path, hash: bool, sync: bool) -> io::Result<()> {
+        self.runtime.block_on(async {
+            let options = DatadirOptions { target: target.into(), state_uuid: None, sync };
+            let sink = Datadir::create(options).await.map_err(io::Error::other)?;
+            let received = receive_file(stream, sink, hash).await?;
+            received.sink.flush().await.map_err(io::Error::other)
+        })
+    }
+
+    fn verify(&self, hash: bool) -> io::Result<()> {
+        self.runtime.block_on(receive_file(&self.sequential, Discard, hash)).map(drop)
+    }
+
+    fn receive(&self, hash_files: bool) -> io::Result<()> {
+        let options = Options { hash_files, ..Options::default() };
+        self.runtime.block_on(async {
+            let listener = TcpListener::bind(("127.0.0.1", PORT)).await?;
+            let sender = self.sender()?;
+            let (socket, _) = listener.accept().await?;
+            let (progress, cancel) = (Progress::default(), CancellationToken::new());
+            let received = pipeline::run(socket, Discard, &options, &progress, &cancel).await;
+            received.map_err(io::Error::other)?;
+            wait(sender)
+        })
+    }
+}
+
+/// Times of one comparison.
+struct Table {
+    title: String,
+    references: Vec<String>,
+    rows: Vec<(String, Vec<Duration>)>,
+}
+
+impl Table {
+    fn new(title: &str, references: &[&str]) -> Self {
+        let references = references.iter().map(|&name| name.to_owned()).collect();
+        Self { title: title.to_owned(), references, rows: Vec::new() }
+    }
+
+    fn time(&mut self, name: &str, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        // What an earlier run left to be written or discarded is not for this one to wait for.
+        rustix::fs::sync();
+        let started = Instant::now();
+        work()?;
+        let elapsed = started.elapsed();
+        match self.rows.iter_mut().find(|(row, _)| row == name) {
+            Some((_, times)) => times.push(elapsed),
+            None => self.rows.push((name.to_owned(), vec![elapsed])),
+        }
+        Ok(())
+    }
+
+    fn print(&self) {
+        println!("\n{}", self.title);
+        for (name, times) in &self.rows {
+            let (best, median) = (seconds(times, 0), seconds(times, times.len() / 2));
+            print!("  {name:22} best {best:5.2} s, median {median:5.2} s");
+            for reference in self.references.iter().filter(|_| !self.references.contains(name)) {
+                let row = self.rows.iter().find(|(row, _)| row == reference);
+                let Some((_, theirs)) = row else { continue };
+                let (best, median) =
+                    (seconds(theirs, 0) / best, seconds(theirs, times.len() / 2) / median);
+                print!("   {best:.2} ({median:.2}) x {reference}");
+            }
+            println!();
+        }
+    }
+}
+
+/// The time of that rank.
+fn seconds(times: &[Duration], rank: usize) -> f64 {
+    let mut times = times.to_vec();
+    times.sort();
+    times[rank].as_secs_f64()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+}
+
+async fn receive_file<S: Sink>(
+    stream: &Path,
+    sink: S,
+    hash_files: bool,
+) -> io::Result<Received<S>> {
+    let options = Options { hash_files, ..Options::default() };
+    let (progress, cancel) = (Progress::default(), CancellationToken::new());
+    let source = File::open(stream)?;
+    let received = pipeline::run_blocking(source, sink, &options, &progress, &cancel).await;
+    received.map_err(io::Error::other)
+}
+
+/// Writes a stream of [`FILES`] files, `together` of them interleaved chunk by chunk.
+fn write_stream(path: &Path, file_bytes: u64, together: u64) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
+    let mut chunk = vec![0; CHUNK_BYTES];
+    for first in (0..FILES).step_by(together as usize) {
+        let mut offset = 0;
+        while offset < file_bytes {
+            let length = (file_bytes - offset).min(CHUNK_BYTES as u64);
+            for file in first..first + together {
+                noise.fill(&mut chunk[..length as usize]);
+                if offset == 0 {
+                    // Tools look into the first page of a tablespace.
+                    chunk[..16 << 10].fill(0);
+                }
+                write_payload(&mut out, file, offset, &chunk[..length as usize])?;
+            }
+            offset += length;
+        }
+        for file in first..first + together {
+            out.write_all(&header(file, Body::End))?;
+        }
+    }
+    out.into_inner()?.sync_all()
+}
+
+fn write_payload(out: &mut impl Write, file: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    let extent = Extent { length: bytes.len() as u64, offset, checksum: crc32fast::hash(bytes) };
+    out.write_all(&header(file, Body::Payload(extent)))?;
+    out.write_all(bytes)
+}
+
+fn header(file: u64, body: Body) -> BytesMut {
+    let path = format!("db/t{file}.ibd").into_bytes().into();
+    let mut header = BytesMut::new();
+    ChunkHeader { flags: Flags::default(), path, body }.encode(&mut header);
+    header
+}
+
+/// Bytes that do not compress (xorshift64).
+struct Noise(u64);
+
+impl Noise {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for word in bytes.chunks_mut(8) {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            word.copy_from_slice(&self.0.to_le_bytes()[..word.len()]);
+        }
+    }
+}
+
+fn run(command: &mut Command) -> io::Result<()> {
+    wait(command.spawn()?)
+}
+
+fn wait(mut child: Child) -> io::Result<()> {
+    let status = child.wait()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(status.to_string())) }
+}
