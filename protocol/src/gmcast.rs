@@ -152,6 +152,8 @@ pub struct Gmcast {
     now: Instant,
     /// Something that others are told, or dials depend on, has changed since the last refresh.
     is_topology_stale: bool,
+    /// A list was sent without a link whose address may be an alias.
+    has_held_back: bool,
     /// The next deadline has to be worked out again.
     is_wake_stale: bool,
     wake: Option<Instant>,
@@ -182,6 +184,7 @@ impl Gmcast {
             has_overslept: false,
             now: Instant::ZERO,
             is_topology_stale: false,
+            has_held_back: false,
             is_wake_stale: false,
             wake: None,
             counters: Counters::default(),
@@ -309,7 +312,7 @@ impl Gmcast {
         Some(Receiver {
             state: link.kind(),
             node,
-            addresses: [link.key, link.advertised],
+            addresses: self.addresses_of(link),
             is_evicted: node.is_some_and(|node| self.is_evicted(node)),
             is_impostor: node.is_some_and(|node| self.is_impostor(node)),
         })

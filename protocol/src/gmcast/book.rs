@@ -82,7 +82,8 @@ impl AddressBook {
 
     /// Notes that dialling this address reached ourselves.
     pub(super) fn found_own(&mut self, address: SocketAddr) {
-        // A peer may list any number of addresses that lead to us. What does not fit is dialled again.
+        // A peer may list any number of addresses that lead to us. What does not fit is dialled
+        // again.
         if self.own.len() < ADDRESSES_MAX {
             self.own.insert(address);
         }
@@ -138,19 +139,22 @@ impl AddressBook {
         self.pending.clear();
     }
 
-    /// Takes the names that are due for a look-up. One whose addresses are all `linked`, or on the
-    /// way to it, is not.
-    pub(super) fn take_lookups(
-        &mut self,
+    /// The names that are due for a look-up. One whose addresses are all `linked`, or on the way to
+    /// it, is not.
+    pub(super) fn due_lookups(
+        &self,
         now: Instant,
         linked: impl Fn(SocketAddr) -> bool,
     ) -> Vec<HostPort> {
-        let mut due = Vec::new();
-        for name in self.names.iter_mut().filter(|name| name.is_due(now, &linked)) {
+        let due = self.names.iter().filter(|name| name.is_due(now, &linked));
+        due.map(|name| name.target.clone()).collect()
+    }
+
+    /// Notes that a look-up is under way.
+    pub(super) fn asked(&mut self, target: &HostPort) {
+        for name in self.names.iter_mut().filter(|name| name.target == *target) {
             name.is_asking = true;
-            due.push(name.target.clone());
         }
-        due
     }
 
     /// When the next name is due for a look-up.
@@ -206,6 +210,21 @@ impl AddressBook {
 
     pub(super) fn is_in_time_wait(&self, address: SocketAddr) -> bool {
         self.remote.get(&address).is_some_and(|entry| entry.is_in_time_wait)
+    }
+
+    /// Notes that a node which is linked at another address is found here too. While that link
+    /// lives there is no need to dial this one.
+    pub(super) fn identify(&mut self, address: SocketAddr, node: NodeId) {
+        for list in [&mut self.pending, &mut self.remote] {
+            if let Some(entry) = list.get_mut(&address).filter(|entry| !entry.is_in_time_wait) {
+                entry.node = Some(node);
+            }
+        }
+    }
+
+    /// Who is at an address, as far as is known.
+    pub(super) fn node_at(&self, address: SocketAddr) -> Option<NodeId> {
+        self.pending.get(&address).or_else(|| self.remote.get(&address))?.node
     }
 
     /// Notes that the address was reached.

@@ -22,6 +22,15 @@ pub const REFUSED_REDIAL_DELAY: Duration = Duration::from_secs(5);
 /// members call each other at one moment.
 pub const FIRST_DIAL_SPREAD: Duration = Duration::from_millis(100);
 
+/// An initial address may be a service, a virtual IP or an alias. It is told to others as a node's
+/// address only if the group has not given a better one by this time.
+pub const INITIAL_ADDRESS_HOLD: Duration = Duration::from_secs(1);
+
+/// Most topology lists sent on one link between two rounds; the next round sends what is still
+/// news. Members answer changed lists with changed lists, so a disagreement must not run at network
+/// speed.
+pub const LISTS_PER_ROUND_MAX: u32 = 16;
+
 /// Most callers that may be in their handshake at a time. One more pushes out the oldest: a real
 /// member needs milliseconds, so a flood of idle callers cannot keep it out.
 pub const CALLERS_MAX: usize = 64;

@@ -84,6 +84,8 @@ pub enum Reason {
     Refused(Refusal),
     /// Both ends are ourselves.
     OwnAddress,
+    /// The node at this address is linked already, at another one.
+    LinkedElsewhere,
     /// Another link to the same node survives.
     DuplicateLink,
     /// The node left, or is no part of the primary component.
@@ -262,6 +264,7 @@ impl fmt::Display for Reason {
             Self::RefusedByPeer(refusal) => write!(f, "it says \"{}\"", refusal.text()),
             Self::Refused(refusal) => write!(f, "{}", refusal.text()),
             Self::OwnAddress => f.write_str("it is this very process"),
+            Self::LinkedElsewhere => f.write_str("connected to the same node already"),
             Self::DuplicateLink => f.write_str("another connection to the same node is kept"),
             Self::Forgotten => f.write_str("the node is no longer a member"),
             Self::NotNeeded => f.write_str("no longer needed"),

@@ -10,7 +10,7 @@
 //! | is ourselves                    | closed                      | closed, never dialled again |
 //! | has our UUID, once we have reached a primary component | FAIL `duplicate uuid` | the same |
 //! | has our UUID otherwise          | closed; ours is lost        | the same             |
-//! | is a member of our primary component, linked at another address | FAIL `duplicate uuid` | the same |
+//! | is a member of our primary component, linked at another address | FAIL `duplicate uuid` | closed |
 //! | is otherwise linked at another address | closed               | closed               |
 //! | is linked at the same address   | the greater handshake id survives | the same       |
 //!
@@ -95,7 +95,7 @@ impl Gmcast {
             return self.fail_link(now, id, Reason::Refused(Refusal::Evicted));
         }
         if self.is_duplicate(id, node) {
-            return self.refuse_duplicate(now, id, node);
+            return self.leave_duplicate(now, id, node);
         }
         self.send_response(now, id, Peer { node, segment, handshake });
     }
@@ -269,6 +269,17 @@ impl Gmcast {
             other != id && is_same_node && link.key != key
         };
         node == self.me || self.links.iter().any(is_other)
+    }
+
+    /// We have dialled a second address of a node that is linked, or a clone of ourselves.
+    fn leave_duplicate(&mut self, now: Instant, id: LinkId, node: NodeId) {
+        if node == self.me {
+            return self.refuse_duplicate(now, id, node);
+        }
+        if let Some(key) = self.links.link(id).and_then(|link| link.key) {
+            self.book.identify(key, node);
+        }
+        self.fail_link(now, id, Reason::LinkedElsewhere);
     }
 
     fn refuse_duplicate(&mut self, now: Instant, id: LinkId, node: NodeId) {

@@ -124,6 +124,8 @@ pub(super) struct Link {
     pub(super) local: Option<SocketAddr>,
     /// The peer's address in the sense of 01 §4.1; for an accepted link known from its response on.
     pub(super) key: Option<SocketAddr>,
+    /// The key is an initial address: one that a user gave, not one that members know.
+    pub(super) is_initial: bool,
     /// What the peer itself calls its address, if that says anything.
     pub(super) advertised: Option<SocketAddr>,
     /// The UUID that the peer gave in its handshake, accepted or not.
@@ -134,12 +136,17 @@ pub(super) struct Link {
     /// When USER was last sent. Nothing else counts, as with all members.
     pub(super) last_sent: Instant,
     pub(super) received_topology: Option<Topology>,
+    /// What the peer called each node when it began to list it.
+    pub(super) names: Topology,
     pub(super) sent_topology: Option<Topology>,
+    /// Lists sent since the last round.
+    pub(super) lists_sent: u32,
 }
 
 impl Link {
-    pub(super) fn dialled(now: Instant, remote: SocketAddr) -> Self {
-        Self { key: Some(canonical(remote)), ..Self::new(now, State::Dialling, remote) }
+    pub(super) fn dialled(now: Instant, remote: SocketAddr, is_initial: bool) -> Self {
+        let key = Some(canonical(remote));
+        Self { key, is_initial, ..Self::new(now, State::Dialling, remote) }
     }
 
     pub(super) fn accepted(now: Instant, local: SocketAddr, remote: SocketAddr) -> Self {
@@ -152,13 +159,16 @@ impl Link {
             remote,
             local: None,
             key: None,
+            is_initial: false,
             advertised: None,
             claims: None,
             step_began: now,
             last_received: now,
             last_sent: now,
             received_topology: None,
+            names: Topology::new(),
             sent_topology: None,
+            lists_sent: 0,
         }
     }
 
@@ -224,11 +234,6 @@ impl Link {
         self.step_began
     }
 
-    /// True for every address that the peer may consider its own listen address.
-    pub(super) fn may_be_at(&self, address: SocketAddr) -> bool {
-        self.is_at(address) || self.advertised == Some(address)
-    }
-
     /// True while the peer may be called back at this address.
     pub(super) fn is_at(&self, address: SocketAddr) -> bool {
         self.key == Some(address)
@@ -268,6 +273,13 @@ impl Links {
     /// The established link to a node. There is at most one.
     pub(super) fn to_node(&self, node: NodeId) -> Option<(LinkId, &Link)> {
         self.established().find(|(_, _, peer)| peer.node == node).map(|(id, link, _)| (id, link))
+    }
+
+    /// A new round begins.
+    pub(super) fn begin_round(&mut self) {
+        for link in self.0.values_mut() {
+            link.lists_sent = 0;
+        }
     }
 
     /// Numbers of the links that `wanted` picks.
@@ -328,7 +340,7 @@ mod tests {
     #[test]
     fn connecting_and_waiting_for_the_handshake_share_one_time_limit() {
         let remote = SocketAddr::from(([10, 0, 0, 1], 4567));
-        let mut link = Link::dialled(Instant::ZERO, remote);
+        let mut link = Link::dialled(Instant::ZERO, remote, true);
         link.transition(Instant::from_micros(5), State::HandshakeWait);
         assert_eq!(link.silent_since(), Instant::ZERO);
     }

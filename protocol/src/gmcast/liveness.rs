@@ -25,7 +25,8 @@ impl Gmcast {
 
     fn run_round(&mut self, now: Instant, delay: Duration) {
         self.book.expire(now);
-        // Whoever was not running cannot tell silence from what it has not read yet: one round's grace.
+        // Whoever was not running cannot tell silence from what it has not read yet: one round's
+        // grace.
         let has_overslept = delay > CHECK_PERIOD;
         if !has_overslept || self.has_overslept {
             self.close_silent_links(now);
@@ -34,6 +35,8 @@ impl Gmcast {
         self.send_keepalives(now);
         self.seek(now);
         self.report_relaying();
+        self.links.begin_round();
+        self.is_topology_stale |= self.has_held_back;
     }
 
     /// The next moment at which something is due.
@@ -84,8 +87,9 @@ impl Gmcast {
         if self.next_check.is_none() || !self.is_seeking() {
             return;
         }
-        let links = &self.links;
-        for HostPort { host, port } in self.book.take_lookups(now, |at| links.has_address(at)) {
+        for target in self.book.due_lookups(now, |address| self.is_linked(address)) {
+            self.book.asked(&target);
+            let HostPort { host, port } = target;
             self.outputs.push_back(Output::Resolve { host, port });
         }
     }
@@ -106,16 +110,19 @@ impl Gmcast {
     /// Addresses that are to be dialled, and when: no link leads there, nor to the node that is
     /// there.
     fn due_dials(&self) -> impl Iterator<Item = (SocketAddr, Instant)> {
-        let pending = self.book.pending();
-        let is_wanted = |node| !self.links.has_peer(node) && !self.is_evicted(node);
-        let remote = self
-            .book
-            .remote()
-            .filter(move |(_, entry)| !entry.is_in_time_wait && entry.node.is_none_or(is_wanted));
-        let all = pending.chain(remote).map(|(address, entry)| (address, entry.next_dial));
-        all.filter(|(address, _)| {
-            address.port() != 0 && !self.book.is_own(*address) && !self.links.has_address(*address)
-        })
+        let all = self.book.pending().chain(self.book.remote());
+        let due = all.filter(|(address, entry)| {
+            let is_possible = address.port() != 0 && !self.book.is_own(*address);
+            let is_unwelcome = entry.node.is_some_and(|node| self.is_evicted(node));
+            is_possible && !entry.is_in_time_wait && !is_unwelcome && !self.is_linked(*address)
+        });
+        due.map(|(address, entry)| (address, entry.next_dial))
+    }
+
+    /// True if a link leads to this address, or to the node that is there.
+    fn is_linked(&self, address: SocketAddr) -> bool {
+        let node = self.book.node_at(address);
+        self.links.has_address(address) || node.is_some_and(|node| self.links.has_peer(node))
     }
 
     fn dial_due(&mut self, now: Instant) {
@@ -138,7 +145,8 @@ impl Gmcast {
     fn dial(&mut self, now: Instant, remote: SocketAddr) {
         let link = LinkId::Dialled(self.next_link);
         self.next_link = self.next_link.wrapping_add(1);
-        self.links.insert(link, Link::dialled(now, remote));
+        let is_initial = self.book.is_pending(remote);
+        self.links.insert(link, Link::dialled(now, remote, is_initial));
         let tls = self.config.tls;
         self.outputs.push_back(Output::Dial { link, remote, bind: self.bind_for(remote), tls });
     }

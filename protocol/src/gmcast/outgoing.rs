@@ -5,6 +5,7 @@
 //! receiver will.
 
 use core::net::SocketAddr;
+use std::collections::BTreeSet;
 
 use super::address::parse_peer_uri;
 use super::link::StateKind;
@@ -58,7 +59,7 @@ pub(super) struct Receiver {
     pub(super) state: StateKind,
     pub(super) node: Option<NodeId>,
     /// Every address that the peer may consider its own.
-    pub(super) addresses: [Option<SocketAddr>; 2],
+    pub(super) addresses: BTreeSet<SocketAddr>,
     /// The peer was evicted.
     pub(super) is_evicted: bool,
     /// The UUID that the peer claims is ours, or that of a member of our primary component.
@@ -67,7 +68,7 @@ pub(super) struct Receiver {
 
 impl Receiver {
     fn is_at(&self, address: SocketAddr) -> bool {
-        self.addresses.contains(&Some(address))
+        self.addresses.contains(&address)
     }
 }
 

@@ -2,6 +2,7 @@
 //! address.
 
 use core::net::{IpAddr, SocketAddr};
+use std::collections::BTreeSet;
 
 use super::event::{LinkEnd, Phase, Reason};
 use super::{Gmcast, LinkId};
@@ -77,6 +78,13 @@ impl Gmcast {
     pub fn ip_of(&self, node: NodeId) -> Option<IpAddr> {
         let linked = self.links.to_node(node).map(|(_, link)| link.remote.ip().to_canonical());
         linked.or_else(|| Some(self.book.address_of(node)?.ip()))
+    }
+
+    /// Every IP address that a node may call from, as far as we and our peers know. More than one
+    /// if it was dialled by a virtual address, or has several.
+    pub fn ips_of(&self, node: NodeId) -> BTreeSet<IpAddr> {
+        let heard = self.heard_of(node).map(|address| address.ip());
+        heard.chain(self.ip_of(node)).collect()
     }
 
     /// Where nodes may be found, for a core that replaces this one.

@@ -3,13 +3,21 @@
 //!
 //! A changed set of links is told to every peer; an unchanged one to nobody, or two members would
 //! tell each other for ever. From the lists of others we learn whom else to dial.
+//!
+//! Members compare addresses as text and dial whatever they are told, under the UUID they are told.
+//! A second name for a known node (an alias, a virtual IP, IPv4 written as IPv6) makes them call it
+//! again, and a server that is called twice while it starts goes down. So each receiver gets the
+//! names it uses itself, then those of its peers, and ours only for nodes that nobody else lists. A
+//! peer that does the same gives our own names back to us; so what counts is the name with which it
+//! began, or the two would exchange names for ever.
 
+use core::cmp::Reverse;
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::{parse_peer_uri, peer_uri};
-use super::config::FIRST_DIAL_SPREAD;
-use super::link::Link;
+use super::config::{FIRST_DIAL_SPREAD, INITIAL_ADDRESS_HOLD, LISTS_PER_ROUND_MAX};
+use super::link::{Link, Peer};
 use super::message::{Body, Kind, Topology};
 use super::text::Text;
 use super::{Gmcast, LinkId};
@@ -25,6 +33,7 @@ impl Gmcast {
             return self.fail_out_of_place(now, id, Kind::TopologyChange);
         }
         if link.received_topology.as_ref() != Some(&links) {
+            note_names(&mut link.names, &links);
             link.received_topology = Some(links);
             self.is_topology_stale = true;
         }
@@ -43,46 +52,95 @@ impl Gmcast {
     }
 
     fn send_topology(&mut self, now: Instant) {
-        let list = self.own_topology();
+        let entries = self.own_links(now);
+        self.has_held_back = entries.iter().any(|entry| entry.shared.is_none());
         let established: Vec<_> = self.links.established().map(|(id, ..)| id).collect();
         for id in established {
-            self.send_topology_to(now, id, &list);
+            self.send_topology_to(now, id, &entries);
         }
     }
 
-    /// Our established links with the addresses that can be dialled. Of several nodes at one
-    /// address (an old life of a node, or peers behind one address translator) only the last one
-    /// met is listed.
-    fn own_topology(&self) -> Vec<Entry> {
-        let mut newest = BTreeMap::new();
-        for (_, link, peer) in self.links.established() {
-            let Some(address) = link.key.filter(|key| key.port() != 0) else {
-                continue;
-            };
-            let met = (link.step_began(), peer.handshake, peer.node);
-            let other = newest.entry(address).or_insert(met);
-            *other = met.max(*other);
-        }
-        let entry = |(address, (_, _, node))| {
-            let text = Text::new(peer_uri(address, self.config.tls)).ok()?;
-            Some(Entry { address, node, text })
+    /// Our established links that can be listed, the newest first.
+    fn own_links(&self, now: Instant) -> Vec<Entry> {
+        let mut links: Vec<_> = self.links.established().collect();
+        links.sort_by_key(|(_, link, peer)| Reverse((link.step_began(), peer.handshake)));
+        let heard = self.heard();
+        let entry = |(_, link, peer): (LinkId, &Link, &Peer)| {
+            let own = Text::new(peer_uri(link.key?, self.config.tls)).ok()?;
+            let is_held = link.is_initial && now - link.step_began() < INITIAL_ADDRESS_HOLD;
+            let heard = heard.get(&peer.node).map(|text| (*text).clone());
+            let shared = heard.or_else(|| (!is_held).then(|| own.clone()));
+            Some(Entry { node: peer.node, shared, own })
         };
-        newest.into_iter().filter_map(entry).collect()
+        links.into_iter().filter_map(entry).collect()
     }
 
-    fn send_topology_to(&mut self, now: Instant, id: LinkId, list: &[Entry]) {
+    /// What peers call each other.
+    fn heard(&self) -> BTreeMap<NodeId, &Text> {
+        let mut heard = BTreeMap::new();
+        for (_, link, _) in self.links.established() {
+            for (node, text) in &link.names {
+                heard.entry(*node).or_insert(text);
+            }
+        }
+        heard
+    }
+
+    fn send_topology_to(&mut self, now: Instant, id: LinkId, entries: &[Entry]) {
         let Some(link) = self.links.link(id) else {
             return;
         };
-        let links = list_for(link, list);
+        let links = self.list_for(link, entries);
         if link.sent_topology.as_ref() == Some(&links) {
+            return;
+        }
+        if link.lists_sent >= LISTS_PER_ROUND_MAX {
+            self.has_held_back = true;
             return;
         }
         let body = Body::TopologyChange { group: self.config.group.clone(), links: links.clone() };
         self.send(now, id, body);
         if let Some(link) = self.links.link_mut(id) {
             link.sent_topology = Some(links);
+            link.lists_sent += 1;
         }
+    }
+
+    /// The list as one receiver may see it: never an address of its own under another node's UUID,
+    /// which ends it, and of several nodes at one address (an old life of a node, peers behind one
+    /// address translator) only the last one met.
+    fn list_for(&self, receiver: &Link, entries: &[Entry]) -> Topology {
+        let own = receiver.established().map(|peer| peer.node);
+        let own_addresses = self.addresses_of(receiver);
+        let mut used = BTreeSet::new();
+        let mut list = Topology::new();
+        for entry in entries {
+            let Some((address, text)) = name_for(receiver, entry) else {
+                continue;
+            };
+            let is_safe = Some(entry.node) == own || !own_addresses.contains(&address);
+            if is_safe && used.insert(address) {
+                list.insert(entry.node, text);
+            }
+        }
+        list
+    }
+
+    /// Every address that a peer may consider its own listen address.
+    pub(super) fn addresses_of(&self, link: &Link) -> BTreeSet<SocketAddr> {
+        let mut addresses: BTreeSet<_> = link.key.into_iter().chain(link.advertised).collect();
+        if let Some(node) = link.peer().map(|peer| peer.node) {
+            addresses.extend(self.heard_of(node));
+        }
+        addresses
+    }
+
+    /// Where peers say that a node is.
+    pub(super) fn heard_of(&self, node: NodeId) -> impl Iterator<Item = SocketAddr> {
+        let links = self.links.established();
+        let lists =
+            links.flat_map(|(_, link, _)| link.received_topology.iter().chain([&link.names]));
+        lists.filter_map(move |list| parse_peer_uri(list.get(&node)?.as_bytes()))
     }
 
     /// Adds what peers list to the address book.
@@ -103,20 +161,33 @@ impl Gmcast {
     }
 }
 
-/// One of our established links, as others may know it.
-struct Entry {
-    address: SocketAddr,
-    node: NodeId,
-    text: Text,
+/// Keeps the first usable name of every node while it is listed.
+fn note_names(names: &mut Topology, list: &Topology) {
+    names.retain(|node, _| list.contains_key(node));
+    for (node, text) in list {
+        if parse_peer_uri(text.as_bytes()).is_some() && !names.contains_key(node) {
+            names.insert(*node, text.clone());
+        }
+    }
 }
 
-/// The list as one receiver may see it: never its own address under another node's UUID, which ends
-/// it.
-fn list_for(receiver: &Link, list: &[Entry]) -> Topology {
-    let receivers = receiver.established().map(|peer| peer.node);
-    let is_safe =
-        |entry: &&Entry| !receiver.may_be_at(entry.address) || Some(entry.node) == receivers;
-    list.iter().filter(is_safe).map(|entry| (entry.node, entry.text.clone())).collect()
+/// One of our established links.
+struct Entry {
+    node: NodeId,
+    /// Its name for receivers that have none: what a peer calls it or, in the end, our own name.
+    shared: Option<Text>,
+    /// What we call it.
+    own: Text,
+}
+
+/// What to call a node when talking to `receiver`: what that calls it, before anything else. Its
+/// own entry it does not look at.
+fn name_for(receiver: &Link, entry: &Entry) -> Option<(SocketAddr, Text)> {
+    let usable = |text: &Text| Some((parse_peer_uri(text.as_bytes())?, text.clone()));
+    let receivers = receiver.names.get(&entry.node).and_then(usable);
+    let is_receiver = receiver.established().is_some_and(|peer| peer.node == entry.node);
+    let own = is_receiver.then_some(&entry.own);
+    receivers.or_else(|| usable(entry.shared.as_ref().or(own)?))
 }
 
 #[cfg(test)]

@@ -502,3 +502,26 @@ fn a_process_with_another_uuid_at_a_known_address_is_a_new_one() {
     assert_eq!(outputs[1], changed);
     assert!(single.has_link(link));
 }
+
+#[test]
+fn a_second_address_of_a_linked_node_is_left_alone_while_that_link_lives() {
+    let mut single = Single::with(config(ME, &[2, 3]));
+    let (local, remote) = (address(ME), address(2));
+    single.input(Input::Connected { link: DIALLED, local, remote });
+    let body = |number| Body::Handshake { handshake: HandshakeId(uuid(number)) };
+    single.receive_from(DIALLED, node(2), body(5));
+    let second = LinkId::Dialled(1);
+    single.input(Input::Connected { link: second, local, remote: address(3) });
+    let outputs = single.receive_from(second, node(2), body(6));
+    let expected = [
+        Output::CloseLink { link: second },
+        link_closed(second, address(3), Some(2), Reason::LinkedElsewhere),
+    ];
+    assert_eq!(outputs, expected);
+    single.receive_from(DIALLED, node(2), Body::Ok);
+    let is_dial = |output: &Output| matches!(output, Output::Dial { .. });
+    assert!(!single.wait(2500).iter().any(is_dial));
+    let mut outputs = single.input(Input::Closed { link: DIALLED, end: LinkEnd::Reset });
+    outputs.extend(single.wait(1000));
+    assert_eq!(outputs.into_iter().filter(is_dial).count(), 2);
+}

@@ -20,7 +20,7 @@ fn receiver(state: StateKind) -> Receiver {
     Receiver {
         state,
         node: Some(node(2)),
-        addresses: [Some(address(2)), None],
+        addresses: BTreeSet::from([address(2)]),
         is_evicted: false,
         is_impostor: false,
     }
@@ -120,7 +120,7 @@ fn a_list_never_gives_the_receivers_address_to_somebody_else() {
     // Whatever form it is written in, and if only the receiver itself calls it its address.
     let mapped = list(&[(node(3), "tcp://[::ffff:10.0.0.2]:4567")]);
     assert_eq!(refused(mapped, &to), Forbidden::ReceiversAddress);
-    to.addresses = [Some(address(9)), Some(address(2))];
+    to.addresses = BTreeSet::from([address(9), address(2)]);
     let stolen = list(&[(node(3), "ssl://10.0.0.2:4567")]);
     assert_eq!(refused(stolen, &to), Forbidden::ReceiversAddress);
 }

@@ -216,6 +216,13 @@ impl Chaos {
         self.network.run(Duration::from_secs(15));
     }
 
+    /// Nobody has anything new to tell.
+    fn assert_no_lists(&self) {
+        let messages = &self.network.messages;
+        let is_list = |message: &Message| matches!(message.body, Body::TopologyChange { .. });
+        assert!(!messages.iter().any(|(_, _, message)| is_list(message)));
+    }
+
     fn assert_full_mesh(&self) {
         let all: BTreeSet<_> = self.network.members.values().map(|member| member.id).collect();
         for (number, member) in &self.network.members {
@@ -260,6 +267,9 @@ proptest! {
         }
         chaos.calm_down();
         chaos.assert_full_mesh();
+        chaos.network.messages.clear();
+        chaos.network.run(Duration::from_secs(5));
+        chaos.assert_no_lists();
     }
 }
 

@@ -1,7 +1,7 @@
 use core::time::Duration;
 
 use super::*;
-use crate::gmcast::config::ADDRESSES_MAX;
+use crate::gmcast::config::{ADDRESSES_MAX, LISTS_PER_ROUND_MAX};
 use crate::gmcast::tests::network::{address, config, node};
 use crate::gmcast::tests::single::{ME, Single, all_sent, list, response, text, uuid};
 use crate::gmcast::{Config, Input, LinkEnd, Output};
@@ -17,6 +17,12 @@ fn dialled(outputs: &[Output]) -> Vec<SocketAddr> {
         | Output::Event(_) => None,
     };
     outputs.iter().filter_map(remote).collect()
+}
+
+/// The lists among what was sent.
+fn lists(outputs: &[Output]) -> Vec<(LinkId, Body)> {
+    let sent = all_sent(outputs).into_iter();
+    sent.filter(|(_, body)| body.kind() == Kind::TopologyChange).collect()
 }
 
 #[test]
@@ -41,18 +47,15 @@ fn an_unchanged_list_causes_nothing() {
 
 #[test]
 fn a_changed_set_of_links_is_told_to_every_peer_once() {
-    let (mut single, first) = Single::established();
+    let mut single = Single::new();
+    let first = single.accept_established(2);
     let (second, handshake) = single.accept(3);
     let outputs = single.receive_from(second, node(3), response(handshake, 3));
     let both = list(&[(node(2), "tcp://10.0.0.2:4567"), (node(3), "tcp://10.0.0.3:4567")]);
-    let lists: Vec<_> = all_sent(&outputs)
-        .into_iter()
-        .filter(|(_, body)| body.kind() == Kind::TopologyChange)
-        .collect();
-    assert_eq!(lists, [(first, both.clone()), (second, both)]);
+    assert_eq!(lists(&outputs), [(first, both.clone()), (second, both)]);
     let outputs = single.input(Input::Closed { link: second, end: LinkEnd::Reset });
     let one = list(&[(node(2), "tcp://10.0.0.2:4567")]);
-    assert_eq!(all_sent(&outputs), [(first, one)]);
+    assert_eq!(lists(&outputs), [(first, one)]);
 }
 
 #[test]
@@ -87,15 +90,13 @@ fn a_listed_address_is_dialled_with_our_own_mode_whatever_its_scheme() {
 #[test]
 fn the_receiver_never_sees_its_address_under_another_uuid() {
     // Member 2 restarts: its old link has not ended yet when its new process calls.
-    let (mut single, old) = Single::established();
+    let mut single = Single::new();
+    let old = single.accept_established(2);
     let (new, handshake) = single.accept(2);
     let outputs = single.receive_from(new, node(9), response(handshake, 2));
-    let lists: Vec<_> = all_sent(&outputs)
-        .into_iter()
-        .filter(|(_, body)| body.kind() == Kind::TopologyChange)
-        .collect();
     let to_new = list(&[(node(9), "tcp://10.0.0.2:4567")]);
-    assert_eq!(lists, [(old, list(&[])), (new, to_new)]);
+    assert_eq!(lists(&outputs), [(new, to_new)]);
+    assert!(single.has_link(old));
 }
 
 #[test]
@@ -153,4 +154,106 @@ fn the_number_of_learned_addresses_is_bounded() {
         single.receive_from(link, node(peer), Body::TopologyChange { group, links });
     }
     assert!(single.gmcast.known_addresses().count() <= ADDRESSES_MAX + 10);
+}
+
+#[test]
+fn an_initial_address_is_told_to_others_only_after_a_while() {
+    let (mut single, _) = Single::established();
+    let (link, handshake) = single.accept(3);
+    let outputs = single.receive_from(link, node(3), response(handshake, 3));
+    let without = list(&[(node(3), "tcp://10.0.0.3:4567")]);
+    assert_eq!(
+        lists(&outputs),
+        [
+            (
+                LinkId::Dialled(0),
+                list(&[(node(2), "tcp://10.0.0.2:4567"), (node(3), "tcp://10.0.0.3:4567"),])
+            ),
+            (link, without),
+        ]
+    );
+    let with = list(&[(node(2), "tcp://10.0.0.2:4567"), (node(3), "tcp://10.0.0.3:4567")]);
+    assert_eq!(lists(&single.wait(900)), []);
+    assert_eq!(lists(&single.wait(600)), [(link, with)]);
+}
+
+#[test]
+fn what_peers_call_a_node_goes_before_what_we_dialled() {
+    // Member 2 was dialled by a virtual address; member 3 knows its real one.
+    let (mut single, _) = Single::established();
+    let third = single.accept_established(3);
+    let real = "tcp://[::ffff:10.0.0.77]:4567";
+    let outputs = single.receive_from(third, node(3), list(&[(node(2), real)]));
+    let to_third = list(&[(node(2), real), (node(3), "tcp://10.0.0.3:4567")]);
+    assert_eq!(lists(&outputs).last(), Some(&(third, to_third)));
+    // A fourth member hears the same.
+    let (fourth, handshake) = single.accept(4);
+    let outputs = single.receive_from(fourth, node(4), response(handshake, 4));
+    let to_fourth = list(&[
+        (node(2), real),
+        (node(3), "tcp://10.0.0.3:4567"),
+        (node(4), "tcp://10.0.0.4:4567"),
+    ]);
+    assert_eq!(lists(&outputs).last(), Some(&(fourth, to_fourth)));
+    assert!(single.gmcast.ips_of(node(2)).contains(&"10.0.0.77".parse().expect("valid")));
+}
+
+#[test]
+fn each_receiver_gets_the_names_with_which_it_began() {
+    let mut single = Single::new();
+    single.accept_established(2);
+    let third = single.accept_established(3);
+    let fourth = single.accept_established(4);
+    single.receive_from(third, node(3), list(&[(node(2), "tcp://10.0.1.2:3")]));
+    let outputs = single.receive_from(fourth, node(4), list(&[(node(2), "tcp://10.0.1.2:4")]));
+    let names: Vec<_> = lists(&outputs)
+        .into_iter()
+        .filter_map(|(link, body)| match body {
+            Body::TopologyChange { links, .. } => Some((link, links.get(&node(2))?.to_string())),
+            Body::Handshake { .. }
+            | Body::HandshakeResponse { .. }
+            | Body::Ok
+            | Body::Fail { .. }
+            | Body::Keepalive
+            | Body::User { .. } => None,
+        })
+        .collect();
+    assert_eq!(names, [(fourth, "tcp://10.0.1.2:4".to_owned())]);
+    // One that takes over our names is not followed any further.
+    let ours = list(&[(node(2), "tcp://10.0.0.2:4567")]);
+    assert_eq!(lists(&single.receive_from(fourth, node(4), ours)), []);
+}
+
+#[test]
+fn no_peer_gets_more_than_a_few_lists_between_two_rounds() {
+    let mut single = Single::new();
+    let second = single.accept_established(2);
+    let third = single.accept_established(3);
+    let mut sent = 0;
+    for port in 1..100 {
+        // A peer that lists and unlists a node under ever new names.
+        let at = format!("tcp://10.0.9.9:{port}");
+        let outputs = single.receive_from(second, node(2), list(&[(node(3), &at)]));
+        sent += lists(&outputs).len();
+        sent += lists(&single.receive_from(second, node(2), list(&[]))).len();
+    }
+    assert!(sent <= 2 * LISTS_PER_ROUND_MAX as usize, "{sent}");
+    let outputs = single.wait(500);
+    let links: Vec<_> = lists(&outputs).into_iter().map(|(link, _)| link).collect();
+    assert_eq!(links, [third]);
+}
+
+#[test]
+fn an_address_that_others_give_to_the_receiver_is_spared_too() {
+    // Member 2 was dialled by an alias; others say where it really is, and an old life of it is
+    // there.
+    let (mut single, dialled) = Single::established();
+    let third = single.accept_established(3);
+    single.receive_from(third, node(3), list(&[(node(2), "tcp://10.0.0.7:4567")]));
+    let (link, handshake) = single.accept(7);
+    let outputs = single.receive_from(link, node(9), response(handshake, 7));
+    for (_, body) in lists(&outputs).into_iter().filter(|(to, _)| *to == dialled) {
+        assert_ne!(body, list(&[(node(9), "tcp://10.0.0.7:4567")]));
+    }
+    assert!(single.has_link(dialled));
 }
