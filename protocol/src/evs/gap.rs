@@ -43,18 +43,15 @@ impl Evs {
     /// In GATHER the gap comes too early; its sender repeats it, or we follow a message of the view.
     fn handle_install_gap(&mut self, incoming: Incoming) {
         let source = incoming.source;
-        let is_installing = self.state.kind() == StateKind::Install;
-        let now = self.now;
-        let Some(pending) = self.state.pending_mut() else { return };
         if !is_bare(&incoming.message) {
-            pending.stash(incoming);
+            return self.handle_early(incoming);
         }
-        if is_installing {
-            pending.installed.insert(source);
-            self.nodes.mark_alive(&source, now);
-            if self.has_everybody(|pending| &pending.installed) {
-                self.enter_operational();
-            }
+        let is_installing = self.state.kind() == StateKind::Install;
+        let Some(pending) = self.state.pending_mut().filter(|_| is_installing) else { return };
+        pending.installed.insert(source);
+        self.nodes.mark_alive(&source, self.now);
+        if self.has_everybody(|pending| &pending.installed) {
+            self.enter_operational();
         }
     }
 

@@ -51,7 +51,7 @@ impl Evs {
             votes.fold((u8::MAX, 0), |(v, seq), (version, view)| (v.min(version), seq.max(view)));
         let seq = self.installs.next_seq(highest);
         let view = ViewId::new(ViewKind::Regular, self.me, seq);
-        let install = Install { view, proposal: self.own_proposal() };
+        let install = Install { view, proposal: self.decision() };
         let header = self.numbered_header(Order::Unreliable, Flags::NONE);
         let header = Header { version, source: Some(self.me), ..header };
         info!(%view, "evs decides a view");

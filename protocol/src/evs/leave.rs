@@ -80,10 +80,7 @@ impl Evs {
         let Body::Leave(leave) = incoming.message.body else { return };
         if self.pending().is_some_and(|pending| pending.view == header.view) {
             // It leaves the view that we are about to enter.
-            if let Some(pending) = self.state.pending_mut() {
-                pending.stash(incoming);
-            }
-            return;
+            return self.handle_early(incoming);
         }
         let is_news = self.note_leave(
             source,

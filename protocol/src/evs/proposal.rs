@@ -2,7 +2,7 @@
 
 use super::message::{Body, Flags, Header, Message, NodeEntry, NodeList, Proposal};
 use super::nodes::{Join, Node};
-use super::{Evs, Output, Seqno};
+use super::{Evs, Output, Range, Seqno};
 use crate::id::NodeId;
 use crate::message::Order;
 
@@ -55,6 +55,30 @@ impl Evs {
         NodeEntry { view: self.view.id, safe, range, ..opinion }
     }
 
+    /// What an INSTALL of ours says. It goes further than a JOIN in one thing: of dead nodes that we
+    /// only heard of it repeats what their survivors have in common, so that these lose nothing that
+    /// somebody may have delivered already. Servers give no range there, and discard.
+    pub(super) fn decision(&self) -> Proposal {
+        let proposal = self.own_proposal();
+        let refine = |(id, entry): (&NodeId, &NodeEntry)| {
+            let is_hearsay = !entry.is_operational && entry.view.node.is_nil();
+            let common = self.common_knowledge_of(id).filter(|_| is_hearsay);
+            let is_evicted = entry.is_evicted;
+            (*id, common.map_or(*entry, |common| NodeEntry { is_evicted, ..common }))
+        };
+        Proposal { nodes: proposal.nodes.iter().map(refine).collect(), ..proposal }
+    }
+
+    /// What all who come from a dead node's view have of it; none if they come from several views.
+    fn common_knowledge_of(&self, id: &NodeId) -> Option<NodeEntry> {
+        let voters = self.nodes.operational().filter_map(|(_, node)| node.join.as_ref());
+        let mut claims = voters.filter_map(|join| {
+            join.proposal.nodes.entry(id).filter(|entry| entry.view == join.view)
+        });
+        let first = claims.next()?;
+        claims.try_fold(least(first, first)?, |common, claim| least(&common, claim))
+    }
+
     /// Makes our stored JOIN say what is the case now. True if it said something else before.
     pub(super) fn renew_own_join(&mut self) -> bool {
         let (me, view, version) = (self.me, self.view.id, self.config.version);
@@ -103,4 +127,13 @@ impl Evs {
         let of_view = join.proposal.nodes.filtered(|entry| entry.view == self.view.id);
         of_view.map(|(_, entry)| entry.range.highest_seen).max().unwrap_or(Seqno::NONE)
     }
+}
+
+/// What is true of both entries about one node of one view.
+fn least(a: &NodeEntry, b: &NodeEntry) -> Option<NodeEntry> {
+    let lowest_unseen = a.range.lowest_unseen.min(b.range.lowest_unseen);
+    let leave_seqno = if a.leave_seqno == b.leave_seqno { a.leave_seqno } else { Seqno::NONE };
+    let range = Range::new(lowest_unseen, lowest_unseen.previous());
+    let least = NodeEntry { safe: a.safe.min(b.safe), range, leave_seqno, ..*a };
+    (a.view == b.view && !a.is_operational && !b.is_operational).then_some(least)
 }

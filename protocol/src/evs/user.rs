@@ -119,21 +119,20 @@ impl Evs {
         }
     }
 
-    /// A message of the view that is being installed. Its sender is in the view already, so
-    /// everybody has committed; if its install gap was lost, so has everybody installed.
-    fn handle_early(&mut self, incoming: Incoming) {
-        let source = incoming.source;
+    /// A message from inside the view that is being installed: its sender has seen everybody's
+    /// install gap, so we need not wait for those that were lost on the way to us. The message waits
+    /// until we are in the view.
+    pub(super) fn handle_early(&mut self, incoming: Incoming) {
+        let is_operational = self.nodes.is_operational(&incoming.source);
         let Some(pending) = self.state.pending_mut().filter(|p| p.view == incoming.view()) else {
             return;
         };
-        let is_new = !pending.installed.contains(&source);
-        pending.stash(incoming);
-        if self.nodes.is_operational(&source) && is_new {
+        if is_operational {
+            pending.stash(incoming);
             self.follow_into_view();
         }
     }
 
-    /// Somebody is in the pending view already: so may we be.
     fn follow_into_view(&mut self) {
         if self.state.kind() == StateKind::Gather {
             self.mark_all_committed();

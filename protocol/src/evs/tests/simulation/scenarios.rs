@@ -83,7 +83,7 @@ fn members_leave_one_after_the_other_and_lose_nothing() {
 #[test]
 fn a_leave_without_loss_takes_milliseconds() {
     simulate(|group| {
-        group.network.set_faults(crate::testing::Faults::default());
+        group.faults.loss_percent = 0;
         let ids = group.form(3);
         group.run(SECOND * 3);
         let before = group.now;
