@@ -58,6 +58,8 @@ enum Command {
     Show(restore::SelectArgs),
     /// Check every hash of a stored backup without restoring it
     Verify(restore::SelectArgs),
+    /// Write one file of a backup to standard output
+    Cat(restore::CatArgs),
 }
 
 /// Runs the command that the process's arguments name.
@@ -84,6 +86,7 @@ async fn run(cli: Cli) -> ExitCode {
         Command::List(args) => restore::list(args, output).await,
         Command::Show(args) => restore::show_manifest(args).await,
         Command::Verify(args) => restore::verify(args, output).await,
+        Command::Cat(args) => restore::cat(args).await,
     }
 }
 

@@ -342,6 +342,7 @@ impl<'a> Attempt<'a> {
                 let is_complete = received.summary.completeness.is_complete();
                 if is_complete { Judgement::Whole } else { Judgement::Incomplete }
             }
+            Outcome::Failed(PipelineError::Stream(error)) => Judgement::of_stream_error(error),
             Outcome::Failed(error) => match error.side() {
                 Side::Stream => Judgement::Damaged,
                 Side::Transport => Judgement::Incomplete,

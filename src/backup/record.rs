@@ -7,7 +7,6 @@ use galera_protocol::gcs::Transfer;
 use galera_protocol::sst::conversation::Evidence;
 use galera_protocol::sst::metadata::{self, Metadata};
 use galera_protocol::sst::request;
-use galera_protocol::xbstream::{Expected, Flavour as StreamFlavour};
 use jiff::Timestamp;
 
 use super::Config;
@@ -83,19 +82,8 @@ impl Record {
 
     /// What the stream must hold, now that the donor has said who it is.
     pub(super) fn stream_options(&self, options: &Options) -> Options {
-        let flavour = match self.flavour() {
-            Flavour::Mariadb => StreamFlavour::MariaDb,
-            Flavour::Percona => return self.percona_options(options),
-        };
-        let expected = Expected { flavour: Some(flavour), transition_key: false };
+        let expected = self.metadata.as_ref().map(Metadata::expected).unwrap_or_default();
         Options { expected, ..options.clone() }
-    }
-
-    /// Which generation it is stands in the stream.
-    fn percona_options(&self, options: &Options) -> Options {
-        let metadata = self.metadata.as_ref();
-        let transition_key = metadata.is_some_and(|metadata| metadata.transition_key.is_some());
-        Options { expected: Expected { flavour: None, transition_key }, ..options.clone() }
     }
 
     fn flavour(&self) -> Flavour {

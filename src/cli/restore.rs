@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
+use galera_protocol::xbstream::{EntryPath, PathError};
 use indicatif::HumanBytes;
+use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
 use super::signals::Stop;
@@ -82,6 +85,16 @@ pub(super) struct ListArgs {
     from: RepositoryUrl,
 }
 
+/// Arguments of `cat`.
+#[derive(Debug, clap::Args)]
+pub(super) struct CatArgs {
+    #[command(flatten)]
+    select: SelectArgs,
+    /// The file, as `show --output json` or the server names it: relative to the data directory
+    #[arg(value_name = "FILE")]
+    file: String,
+}
+
 fn owner(text: &str) -> Result<Owner, String> {
     let refuse = || format!("{text} is not UID:GID");
     let (uid, gid) = text.split_once(':').ok_or_else(refuse)?;
@@ -100,6 +113,14 @@ enum Error {
     Repository(#[from] RepositoryError),
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    #[error("file name {name:?}")]
+    Path {
+        name: String,
+        #[source]
+        source: PathError,
+    },
+    #[error("write to standard output")]
+    Output(#[source] std::io::Error),
     #[error("listen for signals")]
     Signals(#[source] std::io::Error),
     #[error("stopped before the restore was complete")]
@@ -109,7 +130,8 @@ enum Error {
 impl Error {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Url(_) | Self::Id(_) => ExitCode::Usage,
+            Self::Url(_) | Self::Id(_) | Self::Path { .. } => ExitCode::Usage,
+            Self::Output(_) => ExitCode::SinkFailed,
             Self::Repository(error) => ExitCode::from_number(error.exit_code()),
             Self::Restore(error) => ExitCode::from_number(error.exit_code()),
             Self::Signals(_) => ExitCode::Other,
@@ -314,4 +336,22 @@ async fn verified(args: SelectArgs, output: Output) -> Result<ExitCode, Error> {
         Output::Text => talk::answer(&format!("backup {id} is damaged")),
     }
     Ok(if report.is_sound() { ExitCode::Success } else { ExitCode::BadData })
+}
+
+/// Runs `cat`.
+pub(super) async fn cat(args: CatArgs) -> ExitCode {
+    conclude(write_file(args).await.map(|()| ExitCode::Success))
+}
+
+async fn write_file(args: CatArgs) -> Result<(), Error> {
+    let path = EntryPath::parse(args.file.as_bytes())
+        .map_err(|source| Error::Path { name: args.file.clone(), source })?;
+    let backup = args.select.open().await?;
+    let pieces = backup.read_file(&path)?;
+    tokio::pin!(pieces);
+    let mut output = tokio::io::stdout();
+    while let Some(piece) = pieces.try_next().await? {
+        output.write_all(&piece).await.map_err(Error::Output)?;
+    }
+    output.flush().await.map_err(Error::Output)
 }
