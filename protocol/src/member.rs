@@ -26,6 +26,8 @@ mod config;
 mod event;
 mod routing;
 mod status;
+#[cfg(any(test, feature = "testing"))]
+mod tap;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -43,6 +45,8 @@ use crate::time::{Duration, Instant};
 pub use config::{Config, Identity};
 pub use event::{EndReason, Event};
 pub use status::Status;
+#[cfg(any(test, feature = "testing"))]
+pub use tap::Passed;
 
 /// What a member is told to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +136,8 @@ pub struct Member {
     opening: Opening,
     /// The moment of the last input.
     now: Instant,
+    #[cfg(any(test, feature = "testing"))]
+    tap: tap::Tap,
 }
 
 /// The first JOIN is wasted on a mesh that is not there yet: EVS is opened when every known address
@@ -219,6 +225,8 @@ impl Member {
             connect_deadline: None,
             opening,
             now: Instant::ZERO,
+            #[cfg(any(test, feature = "testing"))]
+            tap: tap::Tap::default(),
         }
     }
 
@@ -398,6 +406,8 @@ impl Member {
         self.event(Event::Restarted { me: restarted.me });
         self.seed = self.seed.wrapping_add(1);
         self.layers = Layers::new(&config, &Identity::Saved(restarted), self.seed);
+        #[cfg(any(test, feature = "testing"))]
+        self.tap.note(|| Passed::Began(self.layers.me));
         self.start_layers(now);
         if let Some(transfer) = transfer {
             self.gcs_input(now, gcs::Input::FollowTransfer(transfer));

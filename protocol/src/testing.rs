@@ -1,10 +1,13 @@
-//! Parts for simulations: seeded randomness and a virtual network.
+//! Parts for simulations: seeded randomness, a virtual network, and a model of data nodes.
 //!
-//! Nothing here knows a protocol. A simulation owns a [`Network`], feeds what arrives to its
-//! members, and passes on what they send; time is whatever the next event says.
+//! A simulation owns a [`Network`], which knows no protocol, feeds what arrives to its members, and
+//! passes on what they send; time is whatever the next event says. A [`DataNode`] stands where a
+//! database server would.
 
+mod data_node;
 mod network;
 mod random;
 
+pub use data_node::{DataNode, History, Send};
 pub use network::{Arrival, Faults, Network};
 pub use random::Random;

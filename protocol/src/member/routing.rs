@@ -24,6 +24,8 @@ impl Member {
     }
 
     fn perform_gcs(&mut self, now: Instant, output: gcs::Output) {
+        #[cfg(any(test, feature = "testing"))]
+        self.tap.note(|| super::Passed::Gcs(output.clone()));
         match output {
             gcs::Output::Send { message_type, payload } => {
                 let layers = &mut self.layers;
@@ -42,6 +44,8 @@ impl Member {
     }
 
     fn perform_pc(&mut self, now: Instant, output: pc::Output) {
+        #[cfg(any(test, feature = "testing"))]
+        self.tap.note(|| super::Passed::Pc(output.clone()));
         match output {
             pc::Output::Send { user_type, payload } => self.send_control(now, user_type, payload),
             pc::Output::Component(component) => {
@@ -94,6 +98,8 @@ impl Member {
     }
 
     fn perform_evs(&mut self, now: Instant, output: evs::Output) {
+        #[cfg(any(test, feature = "testing"))]
+        self.tap.note(|| super::Passed::Evs(output.clone()));
         match output {
             evs::Output::Send { target, payload } => {
                 self.layers.gmcast.handle_input(now, gmcast::Input::Send { target, payload });

@@ -1,10 +1,8 @@
 //! Our member in a group of data nodes and stock arbitrators: scenarios, and random lives under
 //! the invariants that every group must keep.
 
-mod data_node;
 mod world;
 
-use data_node::{DataNode, History};
 use world::{Node, World};
 
 use super::bench::GROUP;
@@ -17,6 +15,7 @@ use crate::gcs::status::Status;
 use crate::gcs::transfer::Outcome;
 use crate::gcs::{Config, Gcs};
 use crate::id::NodeId;
+use crate::testing::{DataNode, History};
 use crate::time::Duration;
 
 /// Our member leads every view that it is in.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use super::data_node::DataNode;
 use crate::gcs::message::MessageType;
 use crate::gcs::number::{ConfigurationId, Seqno};
 use crate::gcs::status::Status;
@@ -12,6 +11,7 @@ use crate::gcs::tests::bench::{component, request};
 use crate::gcs::{Event, Gcs, Input, Output};
 use crate::id::{NodeId, StateId, ViewKind};
 use crate::message::{Delivery, Order};
+use crate::testing::DataNode;
 use crate::time::{Duration, Instant};
 
 pub(super) enum Node {
@@ -23,7 +23,7 @@ impl Node {
     pub(super) fn gcs(&self) -> &Gcs {
         match self {
             Self::Ours(gcs) => gcs,
-            Self::Model(model) => &model.gcs,
+            Self::Model(model) => model.gcs(),
         }
     }
 }
@@ -98,7 +98,7 @@ impl World {
                 gcs.handle_input(now, input);
                 drain(gcs)
             }
-            Node::Model(model) => model.handle(input),
+            Node::Model(model) => model.handle_input(now, input),
         };
         events.iter().for_each(check_event);
         self.events.extend(events.into_iter().map(|event| (node, event)));

@@ -1,39 +1,46 @@
-//! A model of the neighbours: a data node, or a stock arbitrator, which track their state and say
-//! so in every exchange.
+//! A model of the neighbours above the primary component: a data node, or a stock arbitrator, which
+//! track their state and say so in every exchange.
 //!
 //! It follows the group with the same table as our member and differs in what it *says*: the null
-//! state message is replaced by a tracked one, and JOIN, SYNC and write-sets are sent.
+//! state message is replaced by a tracked one, and JOIN, SYNC and write-sets are sent. The data
+//! itself is a position in a history, nothing more.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::gcs::action::ActionType;
+use crate::gcs::action::{ActionType, Fragment, FragmentHeader};
 use crate::gcs::code::CodeMessage;
 use crate::gcs::message::MessageType;
-use crate::gcs::name::Name;
-use crate::gcs::number::{ConfigurationId, Protocols, Seqno};
 use crate::gcs::state_message::{ExchangeId, StateFlags, StateMessage, Votes};
 use crate::gcs::state_request::StateRequest;
-use crate::gcs::status::Status;
-use crate::gcs::tests::bench::fragment;
-use crate::gcs::{Config, Event, Gcs, Input, Member, Output};
+use crate::gcs::{
+    Config, ConfigurationId, Event, Gcs, Input, Member, Name, Output, Protocols, Seqno, Status,
+};
 use crate::id::{NodeId, StateId};
 use crate::time::Instant;
 
+/// A GCS message on its way down.
+pub type Send = (MessageType, Bytes);
+
 /// What a stock node tracks between exchanges.
-#[derive(Clone, Debug)]
-pub(super) struct History {
-    pub(super) group: StateId,
-    pub(super) received: Seqno,
-    pub(super) configuration: ConfigurationId,
-    pub(super) status: Status,
-    pub(super) protocols: Protocols,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// The group whose state it has.
+    pub group: StateId,
+    /// Its position.
+    pub received: Seqno,
+    /// The last primary configuration that it was in.
+    pub configuration: ConfigurationId,
+    /// What it was there.
+    pub status: Status,
+    /// The highest protocols of its primary configurations.
+    pub protocols: Protocols,
 }
 
 impl History {
     /// A node that never was in the group.
-    pub(super) fn none() -> Self {
+    pub fn none() -> Self {
         Self {
             group: StateId::NIL,
             received: Seqno::UNDEFINED,
@@ -43,28 +50,40 @@ impl History {
         }
     }
 
-    /// A node that stopped cleanly at a position.
-    pub(super) fn saved(group: StateId, received: Seqno) -> Self {
+    /// A node that stopped at a position.
+    pub fn saved(group: StateId, received: Seqno) -> Self {
         Self { group, received, ..Self::none() }
+    }
+
+    /// What is left of it after the process has ended: the data, if there was any.
+    pub fn after_stop(&self) -> Self {
+        if self.status.has_state() || self.status == Status::NonPrimary {
+            Self::saved(self.group, self.received)
+        } else {
+            Self::none()
+        }
     }
 }
 
+/// The upper half of a stock member.
 #[derive(Debug)]
-pub(super) struct DataNode {
-    pub(super) me: NodeId,
-    pub(super) gcs: Gcs,
-    pub(super) history: History,
+pub struct DataNode {
+    me: NodeId,
+    gcs: Gcs,
+    history: History,
     is_stateless: bool,
     is_first: bool,
     has_synced: bool,
 }
 
 impl DataNode {
-    pub(super) fn new(me: NodeId, name: &str, history: History) -> Self {
+    /// A data node with what it has from its last run.
+    pub fn new(me: NodeId, name: &str, history: History) -> Self {
         Self::build(me, name, history, Protocols { gcs: 5, repl: 11, appl: 4 }, false)
     }
 
-    pub(super) fn stock_arbitrator(me: NodeId) -> Self {
+    /// An arbitrator that tracks the group like a data node and votes in its exchanges.
+    pub fn stock_arbitrator(me: NodeId) -> Self {
         let protocols = Protocols { gcs: 5, repl: 127, appl: 127 };
         Self::build(me, "garb", History::none(), protocols, true)
     }
@@ -76,23 +95,46 @@ impl DataNode {
         protocols: Protocols,
         is_stateless: bool,
     ) -> Self {
-        let config = Config { name: Name::from(name), protocols, ..Config::default() };
+        let name = Name::new(name).unwrap_or_default();
+        let config = Config { name, protocols, ..Config::default() };
         let gcs = Gcs::new(config, me, 0);
         Self { me, gcs, history, is_stateless, is_first: false, has_synced: false }
     }
 
     /// Told to begin the group.
-    pub(super) fn begin_group(mut self) -> Self {
+    pub fn begin_group(mut self) -> Self {
         self.is_first = true;
         self
     }
 
-    pub(super) fn handle(&mut self, input: Input) -> (Vec<(MessageType, Bytes)>, Vec<Event>) {
-        if matches!(input, Input::Component(_)) && self.gcs.state.group().is_some() {
-            self.history.status = self.status();
-            self.has_synced = false;
+    /// It was told to begin the group, and has not done so yet.
+    pub fn is_first(&self) -> bool {
+        self.is_first
+    }
+
+    /// Its table of the group.
+    pub fn gcs(&self) -> &Gcs {
+        &self.gcs
+    }
+
+    /// What it tracks, as of now.
+    pub fn history(&self) -> History {
+        match self.gcs.configuration() {
+            Some(_) => History { status: self.status(), ..self.history.clone() },
+            None => self.history.clone(),
         }
-        self.gcs.handle_input(Instant::ZERO, input);
+    }
+
+    /// Takes one input; returns what it sends and what it saw.
+    pub fn handle_input(&mut self, now: Instant, input: Input) -> (Vec<Send>, Vec<Event>) {
+        if let Input::Component(component) = &input {
+            if self.gcs.configuration().is_some() {
+                self.history.status = self.status();
+                self.has_synced = false;
+            }
+            self.is_first |= component.is_bootstrap;
+        }
+        self.gcs.handle_input(now, input);
         let mut outputs: VecDeque<_> = core::iter::from_fn(|| self.gcs.poll_output()).collect();
         self.remember();
         let (mut sends, mut events) = (Vec::new(), Vec::new());
@@ -112,17 +154,22 @@ impl DataNode {
     }
 
     fn remember(&mut self) {
-        if let Some(group) = self.gcs.state.group() {
+        if let Some(group) = self.gcs.configuration() {
+            let (before, now) = (self.history.protocols, group.protocols);
             self.is_first = false;
             self.history.group = group.state;
-            self.history.received = group.act_id;
-            self.history.configuration = group.configuration;
-            self.history.protocols = self.history.protocols.zip(group.protocols, u8::max);
+            self.history.received = group.seqno;
+            self.history.configuration = group.id;
+            self.history.protocols = Protocols {
+                gcs: before.gcs.max(now.gcs),
+                repl: before.repl.max(now.repl),
+                appl: before.appl.max(now.appl),
+            };
         }
     }
 
     fn tracked(&self, null: &[u8]) -> Bytes {
-        let null = StateMessage::decode(null).expect("our own encoding");
+        let Ok(null) = StateMessage::decode(null) else { return Bytes::new() };
         let row = self.row();
         let mut flags = StateFlags(null.flags.0 & StateFlags::REPRESENTATIVE.0);
         for (is_set, flag) in [
@@ -141,7 +188,7 @@ impl DataNode {
             received: self.history.received,
             previous_configuration: self.history.configuration,
             cached: if self.is_stateless { Seqno::UNDEFINED } else { Seqno(1) },
-            desync_count: i32::try_from(row.desync_count).expect("small"),
+            desync_count: i32::try_from(row.desync_count).unwrap_or(i32::MAX),
             votes: Votes { last_applied: Seqno(0), seqno: Seqno(-1), result: 0, policy: 0 },
             previous_protocols: self.history.protocols,
             ..null
@@ -149,7 +196,7 @@ impl DataNode {
         message.encode()
     }
 
-    fn sync_when_joined(&mut self) -> Option<(MessageType, Bytes)> {
+    fn sync_when_joined(&mut self) -> Option<Send> {
         let is_due = self.status() == Status::Joined && !self.has_synced;
         self.has_synced |= is_due;
         is_due.then(|| (MessageType::Sync, self.code(0)))
@@ -160,28 +207,38 @@ impl DataNode {
         CodeMessage::Long { state, seqno: self.history.received, code, text }.encode()
     }
 
-    pub(super) fn row(&self) -> Member {
+    fn row(&self) -> Member {
         let row = self.gcs.members().iter().find(|member| member.node == self.me);
         row.cloned().unwrap_or_else(|| Member::new(self.me, Default::default()))
     }
 
-    pub(super) fn status(&self) -> Status {
+    /// What the group takes it for.
+    pub fn status(&self) -> Status {
         self.row().status
     }
 
-    fn action(&self, action_type: ActionType, data: &[u8]) -> Option<(MessageType, Bytes)> {
-        let protocol = self.gcs.state.group()?.protocols.gcs;
-        Some((MessageType::Action, fragment(protocol, action_type, data).encode()))
+    fn action(&self, action_type: ActionType, data: &[u8]) -> Option<Send> {
+        let protocol = self.gcs.configuration()?.protocols.gcs;
+        let header = FragmentHeader {
+            protocol,
+            action_id: 1,
+            action_size: u32::try_from(data.len()).ok()?,
+            fragment: 0,
+            action_type,
+            reserved: 0,
+        };
+        let fragment = Fragment { header, data: Bytes::copy_from_slice(data) };
+        Some((MessageType::Action, fragment.encode()))
     }
 
     /// A transaction, if this node can have one.
-    pub(super) fn write(&self) -> Option<(MessageType, Bytes)> {
+    pub fn write(&self) -> Option<Send> {
         let can_write = self.status().has_state() && !self.is_stateless;
         can_write.then(|| self.action(ActionType::WriteSet, b"transaction")).flatten()
     }
 
     /// A request for state, if this node needs one.
-    pub(super) fn request(&self) -> Option<(MessageType, Bytes)> {
+    pub fn request(&self) -> Option<Send> {
         let body = Bytes::from_static(b"rsync\0x\0");
         let request = StateRequest { donors: Bytes::new(), position: None, body };
         let needs_state = self.status() == Status::Primary;
@@ -189,14 +246,14 @@ impl DataNode {
     }
 
     /// This node's part of a transfer ends, if it has one.
-    pub(super) fn end_transfer(&self, code: i64) -> Option<(MessageType, Bytes)> {
+    pub fn end_transfer(&self, code: i64) -> Option<Send> {
         let has_part = matches!(self.status(), Status::Donor | Status::Joiner);
-        let is_primary = self.gcs.state.group().is_some();
+        let is_primary = self.gcs.configuration().is_some();
         (has_part && is_primary).then(|| (MessageType::Join, self.code(code)))
     }
 
     /// A desync on request, if this node can.
-    pub(super) fn desync(&self) -> Option<(MessageType, Bytes)> {
+    pub fn desync(&self) -> Option<Send> {
         let payload = b"self-desync\0\0";
         (!self.is_stateless).then(|| self.action(ActionType::StateRequest, payload)).flatten()
     }

@@ -1,0 +1,15 @@
+//! Whole groups on a virtual network: real links, order, quorum and group layers of every member,
+//! in virtual time, from a seed.
+//!
+//! | variable | effect |
+//! |---|---|
+//! | `SIM_SEED=n` | runs only the life with this seed, and prints what happened |
+//! | `SIM_SEEDS=n` | runs so many random lives instead of the usual ones |
+
+mod data_stack;
+mod lives;
+mod oracle;
+mod process;
+mod scenarios;
+mod tcp;
+mod world;

@@ -1,0 +1,275 @@
+//! What must hold between all members of all groups, from what passed between their layers
+//! (spec 02 §11.2 and 03 §8.3).
+//!
+//! The rules of one layer alone are checked by that layer's own simulation; here it is the whole
+//! stack, so a rule that is broken below shows up as a disagreement above.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use galera_protocol::evs;
+use galera_protocol::gcs::{self, state::StateKind};
+use galera_protocol::id::{NodeId, Segment, ViewId, ViewKind};
+use galera_protocol::member::Passed;
+use galera_protocol::message::Delivery;
+use galera_protocol::pc;
+use galera_protocol::view::{Component, View};
+
+use crate::process::Process;
+
+pub(crate) type Checked = Result<(), String>;
+
+pub(crate) fn ensure(holds: bool, problem: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(problem()) }
+}
+
+/// A view without its kind, for the transitional view after a regular one has the same number.
+type ViewNumber = (NodeId, u32);
+
+/// The members of a regular view that go on together; none before the transitional view.
+type Company = Option<BTreeSet<NodeId>>;
+
+/// A message, as far as members have to agree on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Delivered {
+    source: NodeId,
+    user_type: u8,
+    payload: bytes::Bytes,
+}
+
+/// What one life has seen of its order layer.
+#[derive(Clone, Debug, Default)]
+struct Order {
+    last: Option<View>,
+    regular: Option<ViewNumber>,
+    company: Company,
+    /// Deliveries in the regular view, and in the transitional one.
+    counts: [usize; 2],
+    has_ended: bool,
+}
+
+/// What all members that install one primary view agree on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Installed {
+    is_bootstrap: bool,
+    members: BTreeMap<NodeId, Segment>,
+    to_seq: i64,
+    weights: BTreeMap<NodeId, u32>,
+}
+
+/// Where every member of a primary view stands after the same messages.
+type Standing = (StateKind, Option<GroupFacts>, Vec<(NodeId, gcs::Status, u32)>);
+type GroupFacts =
+    (gcs::ConfigurationId, galera_protocol::id::StateId, gcs::Seqno, gcs::Protocols);
+
+/// Everything that was ever delivered, installed or agreed on.
+#[derive(Debug, Default)]
+pub(crate) struct Oracle {
+    orders: BTreeMap<NodeId, Order>,
+    memberships: BTreeMap<ViewNumber, BTreeSet<NodeId>>,
+    sequences: BTreeMap<(ViewNumber, Company), Vec<Delivered>>,
+    companies: BTreeMap<ViewNumber, BTreeSet<BTreeSet<NodeId>>>,
+    /// How much was delivered on the way from one view to the next.
+    passages: BTreeMap<(ViewNumber, Company, ViewNumber), [usize; 2]>,
+    /// Primary views in the order of their first installation.
+    chain: Vec<(ViewId, Installed)>,
+    standings: BTreeMap<(ViewNumber, i64), Standing>,
+    positions: BTreeMap<NodeId, (galera_protocol::id::StateId, gcs::Seqno)>,
+    /// Lives that were told to leave.
+    pub(crate) leavers: BTreeSet<NodeId>,
+    /// Groups that were founded on purpose beside others: chains are not compared.
+    pub(crate) allows_rivals: bool,
+    /// Transitional views that overlap, which an install timer can cause.
+    pub(crate) overlaps: usize,
+    pub(crate) primary_views: usize,
+}
+
+fn number(view: ViewId) -> ViewNumber {
+    (view.node, view.seq)
+}
+
+impl Oracle {
+    /// Takes what passed between the layers of one process during one input.
+    pub(crate) fn observe(&mut self, process: &mut Process) -> Checked {
+        for passed in process.take_passed() {
+            match passed {
+                Passed::Began(me) => process.me = me,
+                Passed::Evs(output) => self.observe_evs(process.me, output)?,
+                Passed::Pc(output) => self.observe_pc(process, output)?,
+                Passed::Gcs(_) => {}
+            }
+        }
+        if !process.is_running() {
+            return Ok(());
+        }
+        process.evs().check_invariants().map_err(String::from)?;
+        self.check_standing(process)
+    }
+
+    fn observe_evs(&mut self, me: NodeId, output: evs::Output) -> Checked {
+        match output {
+            evs::Output::View(view) if view.id.kind == ViewKind::Regular => {
+                self.enter_regular(me, view)
+            }
+            evs::Output::View(view) => self.enter_transitional(me, view),
+            evs::Output::Deliver(delivery) => self.deliver(me, delivery),
+            evs::Output::Send { .. }
+            | evs::Output::Welcome(_)
+            | evs::Output::Evict(_)
+            | evs::Output::RegularView { .. }
+            | evs::Output::Closed
+            | evs::Output::Failed(_) => Ok(()),
+        }
+    }
+
+    fn enter_regular(&mut self, me: NodeId, view: View) -> Checked {
+        let order = self.orders.entry(me).or_default();
+        ensure(!order.has_ended, || "a view after the last one".into())?;
+        let before = order.last.replace(view.clone());
+        let follows = before.is_some_and(|last| last.id.kind == ViewKind::Transitional);
+        ensure(follows, || format!("{} does not follow a transitional view", view.id))?;
+        let passage = (order.regular, order.company.take());
+        let counts = core::mem::take(&mut order.counts);
+        if view.is_end() {
+            order.has_ended = true;
+            return Ok(());
+        }
+        let is_later = order.regular.is_none_or(|(_, seq)| view.id.seq > seq);
+        ensure(is_later, || format!("{} is not later than {:?}", view.id, passage.0))?;
+        ensure(view.members.contains(&me), || format!("not in its own view {view:?}"))?;
+        order.regular = Some(number(view.id));
+        let agreed = self.memberships.entry(number(view.id)).or_insert(view.members.clone());
+        ensure(*agreed == view.members, || format!("members of {}: {agreed:?}", view.id))?;
+        if let (Some(from), company) = passage {
+            let key = (from, company, number(view.id));
+            let same = *self.passages.entry(key.clone()).or_insert(counts);
+            ensure(same == counts, || format!("{key:?}: {counts:?} deliveries, others {same:?}"))?;
+        }
+        Ok(())
+    }
+
+    fn enter_transitional(&mut self, me: NodeId, view: View) -> Checked {
+        let order = self.orders.entry(me).or_default();
+        ensure(!order.has_ended, || "a view after the last one".into())?;
+        let before = order.last.replace(view.clone());
+        let is_first = before.is_none() && view.members == BTreeSet::from([me]);
+        let follows = before.is_some_and(|last| {
+            last.id.kind == ViewKind::Regular && number(last.id) == number(view.id)
+        });
+        ensure(is_first || follows, || format!("{} does not follow its view", view.id))?;
+        ensure(view.members.contains(&me), || format!("not in its own view {view:?}"))?;
+        order.company = Some(view.members.clone());
+        let others = self.companies.entry(number(view.id)).or_default();
+        let overlaps = others.iter().filter(|other| **other != view.members);
+        self.overlaps += overlaps.filter(|other| !other.is_disjoint(&view.members)).count();
+        others.insert(view.members);
+        Ok(())
+    }
+
+    fn deliver(&mut self, me: NodeId, delivery: Delivery) -> Checked {
+        let order = self.orders.entry(me).or_default();
+        let Some(regular) = order.regular else {
+            return Err(format!("delivery of {} outside of a view", delivery.source));
+        };
+        let count = &mut order.counts[usize::from(order.company.is_some())];
+        let Delivery { source, user_type, payload, .. } = delivery;
+        let delivered = Delivered { source, user_type, payload };
+        let sequence = self.sequences.entry((regular, order.company.clone())).or_default();
+        match sequence.get(*count) {
+            None => sequence.push(delivered),
+            Some(same) => ensure(*same == delivered, || {
+                format!("message {count} of {regular:?} is {delivered:?}, for others {same:?}")
+            })?,
+        }
+        *count += 1;
+        Ok(())
+    }
+
+    fn observe_pc(&mut self, process: &Process, output: pc::Output) -> Checked {
+        match output {
+            pc::Output::Component(component) if component.is_primary() => {
+                self.install(process, component)
+            }
+            pc::Output::Component(_)
+            | pc::Output::Send { .. }
+            | pc::Output::Deliver(_)
+            | pc::Output::PrimaryView { .. }
+            | pc::Output::Persist(_)
+            | pc::Output::Forget
+            | pc::Output::Advice(_)
+            | pc::Output::Event(_)
+            | pc::Output::Fatal(_) => Ok(()),
+        }
+    }
+
+    /// Primary views form one chain: each has a quorum of the one before, or all of it.
+    fn install(&mut self, process: &Process, component: Component) -> Checked {
+        let Component { id, is_bootstrap, members } = component;
+        ensure(members.contains_key(&process.me), || format!("not in its primary view {id}"))?;
+        let known = process.pc().known();
+        let weight = |node: &NodeId| known.get(node).and_then(|entry| entry.weight).unwrap_or(0);
+        let weights = members.keys().map(|node| (*node, u32::from(weight(node)))).collect();
+        // The position is compared with every message; a later one may have been delivered since.
+        let installed = Installed { is_bootstrap, members, to_seq: 0, weights };
+        if let Some((_, same)) = self.chain.iter().find(|(known, _)| *known == id) {
+            let (mine, theirs) = (&installed.members, &same.members);
+            return ensure(mine == theirs && same.is_bootstrap == is_bootstrap, || {
+                format!("primary view {id}: {installed:?}, for others {same:?}")
+            });
+        }
+        if let Some((before, last)) = self.chain.last() {
+            let goes_on = self.allows_rivals || self.goes_on(last, &installed);
+            ensure(goes_on, || format!("{id} {installed:?} has no right to follow {before} {last:?}"))?;
+        }
+        self.primary_views += 1;
+        self.chain.push((id, installed));
+        Ok(())
+    }
+
+    fn goes_on(&self, last: &Installed, next: &Installed) -> bool {
+        let is_in_next =
+            |node: &&NodeId| next.members.keys().any(|member| member.is_same_node(node));
+        let sum = |nodes: &mut dyn Iterator<Item = &NodeId>| -> u32 {
+            nodes.map(|node| last.weights.get(node).copied().unwrap_or(0)).sum()
+        };
+        let total = sum(&mut last.members.keys());
+        let stayed = sum(&mut last.members.keys().filter(is_in_next));
+        let has_left = |node: &&NodeId| self.leavers.contains(node) && !is_in_next(node);
+        let left = sum(&mut last.members.keys().filter(has_left));
+        let is_whole = last.members.keys().all(|node| is_in_next(&node) || has_left(&node));
+        2 * stayed + left > total || is_whole
+    }
+
+    /// A founder starts the chain anew, because the operator says so.
+    pub(crate) fn forget_chain(&mut self) {
+        self.chain.clear();
+    }
+
+    /// The members of the last primary view.
+    pub(crate) fn tip(&self) -> BTreeSet<NodeId> {
+        self.chain.last().map(|(_, last)| last.members.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// The same messages of one primary view lead everybody to the same table.
+    fn check_standing(&mut self, process: &Process) -> Checked {
+        if !process.is_primary() {
+            return Ok(());
+        }
+        let (status, gcs) = (process.pc().status(), process.gcs());
+        let facts = gcs.configuration().map(|c| (c.id, c.state, c.seqno, c.protocols));
+        let row = |member: &gcs::Member| (member.node, member.status, member.desync_count);
+        // During an exchange everybody still has what it knew before.
+        let is_agreed = gcs.state() == StateKind::Primary;
+        let rows = gcs.members().iter().filter(|_| is_agreed).map(row).collect();
+        let standing: Standing = (gcs.state(), facts, rows);
+        if let Some((_, state, seqno, _)) = standing.1 {
+            let before = self.positions.insert(process.me, (state, seqno));
+            let goes_back = before.is_some_and(|(was, at)| was == state && seqno < at);
+            ensure(!goes_back, || format!("position {seqno:?} after {before:?}"))?;
+        }
+        let key = (number(status.view), status.to_seq);
+        let same = self.standings.entry(key).or_insert_with(|| standing.clone());
+        ensure(*same == standing, || {
+            format!("at {key:?} the group is {standing:?}, for others {same:?}")
+        })
+    }
+}

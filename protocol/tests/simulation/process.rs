@@ -1,0 +1,174 @@
+//! One process of a simulation: our member, or a database server.
+
+use std::collections::VecDeque;
+
+use galera_protocol::evs::{self, Evs};
+use galera_protocol::gcs::Gcs;
+use galera_protocol::id::NodeId;
+use galera_protocol::member::{
+    Action, Config, EndReason, Identity, Input, Member, Passed,
+};
+use galera_protocol::pc::{self, Pc, SavedView};
+use galera_protocol::testing::{History, Random};
+use galera_protocol::time::Instant;
+
+use crate::data_stack::DataStack;
+use crate::tcp::{Heard, Host};
+use galera_protocol::gmcast::LinkId;
+
+/// What runs on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A database server.
+    Data,
+    /// Our member.
+    Ours,
+}
+
+/// How a process on a host is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) config: Config,
+}
+
+#[derive(Debug)]
+enum Stack {
+    Ours(Box<Member>),
+    Data(Box<DataStack>),
+}
+
+/// A run of a member or server, with what waits for it while it is frozen.
+#[derive(Debug)]
+pub(crate) struct Process {
+    stack: Stack,
+    pub(crate) run: u32,
+    /// Who it is in its current life.
+    pub(crate) me: NodeId,
+    pub(crate) is_frozen: bool,
+    pub(crate) inbox: VecDeque<(LinkId, Heard)>,
+    pub(crate) is_leaving: bool,
+    pub(crate) ended: Option<EndReason>,
+}
+
+impl Process {
+    pub(crate) fn new(settings: &Settings, run: u32, identity: Identity, seed: u64, has: History) -> Self {
+        let me = match &identity {
+            Identity::Fresh(me) => *me,
+            Identity::Saved(saved) => saved.me.next_incarnation(),
+        };
+        let stack = match settings.kind {
+            Kind::Ours => {
+                let mut member = Member::new(settings.config.clone(), identity, seed);
+                member.take_passed();
+                Stack::Ours(Box::new(member))
+            }
+            Kind::Data => Stack::Data(Box::new(DataStack::new(settings, identity, seed, has))),
+        };
+        let (inbox, ended) = (VecDeque::new(), None);
+        Self { stack, run, me, is_frozen: false, inbox, is_leaving: false, ended }
+    }
+
+    pub(crate) fn handle_input(&mut self, now: Instant, input: Input) {
+        match &mut self.stack {
+            Stack::Ours(member) => member.handle_input(now, input),
+            Stack::Data(data) => data.handle_input(now, input),
+        }
+    }
+
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        match &mut self.stack {
+            Stack::Ours(member) => member.poll_action(),
+            Stack::Data(data) => data.poll_action(),
+        }
+    }
+
+    pub(crate) fn take_passed(&mut self) -> Vec<Passed> {
+        match &mut self.stack {
+            Stack::Ours(member) => member.take_passed(),
+            Stack::Data(data) => data.take_passed(),
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        match &self.stack {
+            Stack::Ours(member) => member.next_deadline(),
+            Stack::Data(data) => data.next_deadline(),
+        }
+    }
+
+    pub(crate) fn work(&mut self, now: Instant, random: &mut Random) {
+        match &mut self.stack {
+            Stack::Ours(_) => {}
+            Stack::Data(data) => data.work(now, random),
+        }
+    }
+
+    pub(crate) fn evs(&self) -> &Evs {
+        match &self.stack {
+            Stack::Ours(member) => member.evs(),
+            Stack::Data(data) => &data.evs,
+        }
+    }
+
+    pub(crate) fn pc(&self) -> &Pc {
+        match &self.stack {
+            Stack::Ours(member) => member.pc(),
+            Stack::Data(data) => &data.pc,
+        }
+    }
+
+    pub(crate) fn gcs(&self) -> &Gcs {
+        match &self.stack {
+            Stack::Ours(member) => member.gcs(),
+            Stack::Data(data) => data.node.gcs(),
+        }
+    }
+
+    /// What a server's disk holds.
+    pub(crate) fn history(&self) -> History {
+        match &self.stack {
+            Stack::Ours(_) => History::none(),
+            Stack::Data(data) => data.node.history(),
+        }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.ended.is_none()
+    }
+
+    /// In a running primary view, as far as it knows.
+    pub(crate) fn is_primary(&self) -> bool {
+        let status = self.pc().status();
+        self.is_running() && status.state == pc::State::Primary
+    }
+}
+
+/// A machine: its process, if one runs, and its disk.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) number: Host,
+    pub(crate) settings: Settings,
+    pub(crate) process: Option<Process>,
+    pub(crate) runs: u32,
+    pub(crate) saved: Option<SavedView>,
+    pub(crate) history: History,
+    /// How the runs so far ended.
+    pub(crate) endings: Vec<EndReason>,
+}
+
+impl Machine {
+    pub(crate) fn is_data(&self) -> bool {
+        self.settings.kind == Kind::Data
+    }
+
+    pub(crate) fn set_start(&mut self, start: evs::Start) {
+        self.settings.config.evs.start = start;
+        self.settings.config.pc.start_primary = start == evs::Start::Bootstrap;
+    }
+
+    pub(crate) fn running(&self) -> Option<&Process> {
+        self.process.as_ref().filter(|process| process.is_running())
+    }
+}
