@@ -88,17 +88,10 @@ impl Evs {
         expected.all(|(id, _)| set(pending).contains(id))
     }
 
-    pub(super) fn mark_all_committed(&mut self) {
-        let operational: Vec<_> = self.nodes.operational().map(|(id, _)| *id).collect();
-        if let Some(pending) = self.state.pending_mut() {
-            pending.committed.extend(operational);
-        }
-    }
-
+    /// Somebody is in the view already, so everybody is about to be.
     pub(super) fn mark_all_installed(&mut self) {
-        let operational: Vec<_> = self.nodes.operational().map(|(id, _)| *id).collect();
         if let Some(pending) = self.state.pending_mut() {
-            pending.installed.extend(operational);
+            pending.installed = pending.members();
         }
     }
 

@@ -3,7 +3,7 @@
 use tracing::info;
 
 use super::nodes::Node;
-use super::state::StateKind;
+use super::state::{State, StateKind};
 use super::{Evs, Timer};
 use crate::id::NodeId;
 
@@ -67,11 +67,20 @@ impl Evs {
         if !found {
             return;
         }
-        if self.state.kind() == StateKind::Operational {
+        if self.state.kind() == StateKind::Operational || self.is_install_void() {
             self.restart_gather();
         } else if self.state.kind() == StateKind::Leaving && self.has_nobody_else() {
             self.enter_closed();
         }
+    }
+
+    /// True if somebody whom the accepted INSTALL counts on is gone without having committed. Going
+    /// on would lead into a view in which it never was.
+    fn is_install_void(&self) -> bool {
+        let State::Gather(Some(pending)) = &self.state else { return false };
+        let is_lost =
+            |id: &NodeId| !pending.committed.contains(id) && !self.nodes.is_operational(id);
+        pending.members().iter().any(is_lost)
     }
 
     fn has_nobody_else(&self) -> bool {

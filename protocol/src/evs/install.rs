@@ -161,6 +161,8 @@ impl Evs {
             return;
         }
         let join = pending.join.clone();
+        let is_certain = pending.members().is_subset(&pending.installed);
+        self.counters.interrupted_installs += u64::from(!is_certain);
         if !self.consensus().equals_mine(&join) {
             return self.fail(Failure::InstallDiffers);
         }

@@ -82,16 +82,16 @@ impl Evs {
             // It leaves the view that we are about to enter.
             return self.handle_early(incoming);
         }
-        let is_news = self.note_leave(
-            source,
-            StoredLeave {
-                view: header.view,
-                version: header.version,
-                fifo_seqno: header.fifo_seqno,
-                leave,
-            },
-        );
-        if header.view != self.view.id {
+        if self.is_from_previous_view(&source, header.view) {
+            return;
+        }
+        if header.view != self.view.id && self.view.contains(&source) {
+            // It has moved on without us before it left. Its numbers there say nothing here.
+            return self.set_inactive(&source);
+        }
+        let (view, version, fifo_seqno) = (header.view, header.version, header.fifo_seqno);
+        let is_news = self.note_leave(source, StoredLeave { view, version, fifo_seqno, leave });
+        if view != self.view.id {
             return;
         }
         match self.state.kind() {

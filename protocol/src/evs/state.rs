@@ -191,6 +191,9 @@ impl Evs {
         let (from, to) = (self.state.kind(), next.kind());
         assert!(from.may_become(to), "evs: {from:?} -> {to:?}");
         info!(?from, ?to, view = %self.view.id, "evs state");
+        if (from, to) == (StateKind::Install, StateKind::Gather) {
+            self.counters.interrupted_installs += 1;
+        }
         core::mem::replace(&mut self.state, next)
     }
 }

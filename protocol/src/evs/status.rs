@@ -22,6 +22,8 @@ pub struct Counters {
     pub retransmissions: u64,
     /// Regular views delivered.
     pub views: u64,
+    /// Views that we left or entered without knowing whether everybody else did the same.
+    pub interrupted_installs: u64,
     /// Membership changes that took too long.
     pub install_timeouts: u64,
 }

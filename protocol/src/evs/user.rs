@@ -135,7 +135,6 @@ impl Evs {
 
     fn follow_into_view(&mut self) {
         if self.state.kind() == StateKind::Gather {
-            self.mark_all_committed();
             self.enter_install();
         }
         self.mark_all_installed();

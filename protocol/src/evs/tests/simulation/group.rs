@@ -296,6 +296,9 @@ impl Group {
         let Some(member) = self.members.get_mut(&id) else { return };
         member.evs.handle_input(now, input);
         self.drain(id);
+        if let Some(member) = self.members.get_mut(&id) {
+            member.trace.was_interrupted = member.evs.counters.interrupted_installs > 0;
+        }
     }
 
     fn drain(&mut self, id: NodeId) {

@@ -347,6 +347,19 @@ fn a_crash_while_the_lowest_member_joins_harms_nobody() {
 }
 
 #[test]
+fn without_its_two_rules_the_lowest_member_would_harm_the_others() {
+    let failures = core::cell::RefCell::new(Vec::new());
+    for seed in 0..40 {
+        let mut group = super::Group::new(seed, crate::testing::Faults::default());
+        group.config.without_install_coverage = true;
+        group.expects_failure = true;
+        crash_while_the_lowest_joins(&mut group);
+        failures.borrow_mut().append(&mut group.failures);
+    }
+    assert!(failures.into_inner().contains(&crate::evs::Failure::MessagesLeftOver));
+}
+
+#[test]
 fn windows_of_one_that_are_all_full_empty_again() {
     simulate(|group| {
         group.config.send_window = 1;

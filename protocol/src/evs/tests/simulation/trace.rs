@@ -25,6 +25,9 @@ pub(super) struct Trace {
     pub(super) events: Vec<Event>,
     pub(super) accepted: Vec<Stamp>,
     pub(super) is_crashed: bool,
+    /// It once left INSTALL without knowing what the others do: the one way to transitional views
+    /// that overlap (spec 02 §6.10).
+    pub(super) was_interrupted: bool,
 }
 
 /// What one member saw of one regular view.
@@ -38,6 +41,7 @@ struct Stay<'a> {
     /// The regular view after that.
     next: Option<&'a View>,
     is_crashed: bool,
+    was_interrupted: bool,
 }
 
 type Problem = String;
@@ -145,9 +149,15 @@ fn stays_of(node: NodeId, trace: &Trace) -> Vec<Stay<'_>> {
                 if let Some(last) = last {
                     last.next = Some(view);
                 }
-                let (regular, is_crashed) = (Vec::new(), trace.is_crashed);
-                let stay = Stay { node, view, regular, transitional: None, next: None, is_crashed };
-                stays.push(stay);
+                stays.push(Stay {
+                    node,
+                    view,
+                    regular: Vec::new(),
+                    transitional: None,
+                    next: None,
+                    is_crashed: trace.is_crashed,
+                    was_interrupted: trace.was_interrupted,
+                });
             }
             (Event::View(view), Some(last)) => last.transitional = Some((view, Vec::new())),
             (Event::View(_) | Event::Delivered(_), None) => {}
@@ -183,7 +193,8 @@ fn check_pair(a: &Stay<'_>, b: &Stay<'_>) -> Checked {
         return Ok(());
     };
     if trans_a.members != trans_b.members {
-        let is_disjoint = trans_a.members.is_disjoint(&trans_b.members);
+        let is_disjoint =
+            trans_a.members.is_disjoint(&trans_b.members) || a.was_interrupted || b.was_interrupted;
         return ensure(is_disjoint, || format!("{}: overlapping {trans_a:?} {trans_b:?}", who()));
     }
     let is_same_way = a.next.is_some() && a.next.map(|v| v.id) == b.next.map(|v| v.id);
