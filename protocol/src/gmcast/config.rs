@@ -31,6 +31,9 @@ pub const INITIAL_ADDRESS_HOLD: Duration = Duration::from_secs(1);
 /// speed.
 pub const LISTS_PER_ROUND_MAX: u32 = 16;
 
+/// Most node names remembered per peer; beyond it only those that the peer lists at the moment.
+pub const NAMES_MAX: usize = 2 * super::message::TOPOLOGY_ENTRIES_MAX;
+
 /// Most callers that may be in their handshake at a time. One more pushes out the oldest: a real
 /// member needs milliseconds, so a flood of idle callers cannot keep it out.
 pub const CALLERS_MAX: usize = 64;

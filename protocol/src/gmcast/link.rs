@@ -136,7 +136,7 @@ pub(super) struct Link {
     /// When USER was last sent. Nothing else counts, as with all members.
     pub(super) last_sent: Instant,
     pub(super) received_topology: Option<Topology>,
-    /// What the peer called each node when it began to list it.
+    /// What the peer called each node when it last began to list it.
     pub(super) names: Topology,
     pub(super) sent_topology: Option<Topology>,
     /// Lists sent since the last round.

@@ -16,7 +16,7 @@ use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::{parse_peer_uri, peer_uri};
-use super::config::{FIRST_DIAL_SPREAD, INITIAL_ADDRESS_HOLD, LISTS_PER_ROUND_MAX};
+use super::config::{FIRST_DIAL_SPREAD, INITIAL_ADDRESS_HOLD, LISTS_PER_ROUND_MAX, NAMES_MAX};
 use super::link::{Link, Peer};
 use super::message::{Body, Kind, Topology};
 use super::text::Text;
@@ -33,7 +33,7 @@ impl Gmcast {
             return self.fail_out_of_place(now, id, Kind::TopologyChange);
         }
         if link.received_topology.as_ref() != Some(&links) {
-            note_names(&mut link.names, &links);
+            note_names(link, &links);
             link.received_topology = Some(links);
             self.is_topology_stale = true;
         }
@@ -52,25 +52,25 @@ impl Gmcast {
     }
 
     fn send_topology(&mut self, now: Instant) {
+        self.has_held_back = false;
         let entries = self.own_links(now);
-        self.has_held_back = entries.iter().any(|entry| entry.shared.is_none());
         let established: Vec<_> = self.links.established().map(|(id, ..)| id).collect();
         for id in established {
             self.send_topology_to(now, id, &entries);
         }
     }
 
-    /// Our established links that can be listed, the newest first.
+    /// Our established links, the newest first.
     fn own_links(&self, now: Instant) -> Vec<Entry> {
         let mut links: Vec<_> = self.links.established().collect();
         links.sort_by_key(|(_, link, peer)| Reverse((link.step_began(), peer.handshake)));
         let heard = self.heard();
         let entry = |(_, link, peer): (LinkId, &Link, &Peer)| {
             let own = Text::new(peer_uri(link.key?, self.config.tls)).ok()?;
-            let is_held = link.is_initial && now - link.step_began() < INITIAL_ADDRESS_HOLD;
             let heard = heard.get(&peer.node).map(|text| (*text).clone());
-            let shared = heard.or_else(|| (!is_held).then(|| own.clone()));
-            Some(Entry { node: peer.node, shared, own })
+            let may_be_alias = link.is_initial && heard.is_none();
+            let is_held = may_be_alias && !is_settled(now, link);
+            Some(Entry { node: peer.node, name: heard.unwrap_or(own), may_be_alias, is_held })
         };
         links.into_iter().filter_map(entry).collect()
     }
@@ -90,7 +90,8 @@ impl Gmcast {
         let Some(link) = self.links.link(id) else {
             return;
         };
-        let links = self.list_for(link, entries);
+        let (links, has_held_back) = self.list_for(now, link, entries);
+        self.has_held_back |= has_held_back;
         if link.sent_topology.as_ref() == Some(&links) {
             return;
         }
@@ -106,24 +107,28 @@ impl Gmcast {
         }
     }
 
-    /// The list as one receiver may see it: never an address of its own under another node's UUID,
-    /// which ends it, and of several nodes at one address (an old life of a node, peers behind one
-    /// address translator) only the last one met.
-    fn list_for(&self, receiver: &Link, entries: &[Entry]) -> Topology {
+    /// The list as one receiver may see it, and whether something is missing from it for now: never
+    /// an address of its own under another node's UUID, which ends it, and of several nodes at one
+    /// address (an old life of a node, peers behind one address translator) only the last one met.
+    fn list_for(&self, now: Instant, receiver: &Link, entries: &[Entry]) -> (Topology, bool) {
         let own = receiver.established().map(|peer| peer.node);
         let own_addresses = self.addresses_of(receiver);
-        let mut used = BTreeSet::new();
-        let mut list = Topology::new();
+        let (mut list, mut used, mut has_held_back) = (Topology::new(), BTreeSet::new(), false);
         for entry in entries {
-            let Some((address, text)) = name_for(receiver, entry) else {
+            if Some(entry.node) != own && is_too_early(now, receiver, entry) {
+                has_held_back = true;
+                continue;
+            }
+            let text = receiver.names.get(&entry.node).unwrap_or(&entry.name);
+            let Some(address) = parse_peer_uri(text.as_bytes()) else {
                 continue;
             };
             let is_safe = Some(entry.node) == own || !own_addresses.contains(&address);
             if is_safe && used.insert(address) {
-                list.insert(entry.node, text);
+                list.insert(entry.node, text.clone());
             }
         }
-        list
+        (list, has_held_back)
     }
 
     /// Every address that a peer may consider its own listen address.
@@ -161,33 +166,46 @@ impl Gmcast {
     }
 }
 
-/// Keeps the first usable name of every node while it is listed.
-fn note_names(names: &mut Topology, list: &Topology) {
-    names.retain(|node, _| list.contains_key(node));
+/// Keeps the name with which a peer began to list a node, also when it stops listing it: its memory
+/// is longer than its list.
+fn note_names(link: &mut Link, list: &Topology) {
+    let before = link.received_topology.as_ref();
     for (node, text) in list {
-        if parse_peer_uri(text.as_bytes()).is_some() && !names.contains_key(node) {
-            names.insert(*node, text.clone());
+        let is_new = before.is_none_or(|before| !before.contains_key(node));
+        if is_new && parse_peer_uri(text.as_bytes()).is_some() {
+            link.names.insert(*node, text.clone());
         }
+    }
+    if link.names.len() > NAMES_MAX {
+        link.names.retain(|node, _| list.contains_key(node));
     }
 }
 
 /// One of our established links.
 struct Entry {
     node: NodeId,
-    /// Its name for receivers that have none: what a peer calls it or, in the end, our own name.
-    shared: Option<Text>,
-    /// What we call it.
-    own: Text,
+    /// What a peer calls it, or else we.
+    name: Text,
+    /// Nobody but the user has named it.
+    may_be_alias: bool,
+    /// It may still get a better name.
+    is_held: bool,
 }
 
-/// What to call a node when talking to `receiver`: what that calls it, before anything else. Its
-/// own entry it does not look at.
-fn name_for(receiver: &Link, entry: &Entry) -> Option<(SocketAddr, Text)> {
-    let usable = |text: &Text| Some((parse_peer_uri(text.as_bytes())?, text.clone()));
-    let receivers = receiver.names.get(&entry.node).and_then(usable);
-    let is_receiver = receiver.established().is_some_and(|peer| peer.node == entry.node);
-    let own = is_receiver.then_some(&entry.own);
-    receivers.or_else(|| usable(entry.shared.as_ref().or(own)?))
+/// True once peers have had time to talk about a link.
+fn is_settled(now: Instant, link: &Link) -> bool {
+    now - link.step_began() >= INITIAL_ADDRESS_HOLD
+}
+
+/// What a receiver calls others is not known before its first list, which is as good as here: it
+/// sends one at once. What only the user has named waits until the receiver has had the time to meet
+/// the node itself.
+fn is_too_early(now: Instant, receiver: &Link, entry: &Entry) -> bool {
+    if receiver.names.contains_key(&entry.node) {
+        return false;
+    }
+    let is_unheard = receiver.received_topology.is_none() || entry.may_be_alias;
+    entry.is_held || (is_unheard && !is_settled(now, receiver))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use core::time::Duration;
 
 use super::*;
-use crate::gmcast::config::{ADDRESSES_MAX, LISTS_PER_ROUND_MAX};
+use crate::gmcast::config::{ADDRESSES_MAX, LISTS_PER_ROUND_MAX, NAMES_MAX};
 use crate::gmcast::tests::network::{address, config, node};
 use crate::gmcast::tests::single::{ME, Single, all_sent, list, response, text, uuid};
 use crate::gmcast::{Config, Input, LinkEnd, Output};
@@ -23,6 +23,15 @@ fn dialled(outputs: &[Output]) -> Vec<SocketAddr> {
 fn lists(outputs: &[Output]) -> Vec<(LinkId, Body)> {
     let sent = all_sent(outputs).into_iter();
     sent.filter(|(_, body)| body.kind() == Kind::TopologyChange).collect()
+}
+
+const OURS: (NodeId, &str) = (NodeId::version1(1 << 32, 0, [2; 6]), "tcp://10.0.0.1:4567");
+
+/// A peer calls, is accepted and sends its first list.
+fn accept_talking(single: &mut Single, peer: u8) -> LinkId {
+    let link = single.accept_established(peer);
+    single.receive_from(link, node(peer), list(&[OURS]));
+    link
 }
 
 #[test]
@@ -48,11 +57,14 @@ fn an_unchanged_list_causes_nothing() {
 #[test]
 fn a_changed_set_of_links_is_told_to_every_peer_once() {
     let mut single = Single::new();
-    let first = single.accept_established(2);
+    let first = accept_talking(&mut single, 2);
     let (second, handshake) = single.accept(3);
-    let outputs = single.receive_from(second, node(3), response(handshake, 3));
     let both = list(&[(node(2), "tcp://10.0.0.2:4567"), (node(3), "tcp://10.0.0.3:4567")]);
-    assert_eq!(lists(&outputs), [(first, both.clone()), (second, both)]);
+    let outputs = single.receive_from(second, node(3), response(handshake, 3));
+    let only_it = list(&[(node(3), "tcp://10.0.0.3:4567")]);
+    assert_eq!(lists(&outputs), [(first, both.clone()), (second, only_it)]);
+    let outputs = single.receive_from(second, node(3), list(&[OURS]));
+    assert_eq!(lists(&outputs), [(second, both)]);
     let outputs = single.input(Input::Closed { link: second, end: LinkEnd::Reset });
     let one = list(&[(node(2), "tcp://10.0.0.2:4567")]);
     assert_eq!(lists(&outputs), [(first, one)]);
@@ -101,12 +113,13 @@ fn the_receiver_never_sees_its_address_under_another_uuid() {
 
 #[test]
 fn of_two_nodes_at_one_address_only_the_newer_is_listed() {
-    let (mut single, _) = Single::established();
-    let third = single.accept_established(3);
+    let mut single = Single::new();
+    accept_talking(&mut single, 2);
+    let third = accept_talking(&mut single, 3);
     single.wait(1);
     let (new, handshake) = single.accept(2);
     let outputs = single.receive_from(new, node(9), response(handshake, 2));
-    let to_third = all_sent(&outputs).into_iter().find(|(link, _)| *link == third);
+    let to_third = lists(&outputs).into_iter().find(|(link, _)| *link == third);
     let expected = list(&[(node(3), "tcp://10.0.0.3:4567"), (node(9), "tcp://10.0.0.2:4567")]);
     assert_eq!(to_third, Some((third, expected)));
 }
@@ -159,22 +172,14 @@ fn the_number_of_learned_addresses_is_bounded() {
 #[test]
 fn an_initial_address_is_told_to_others_only_after_a_while() {
     let (mut single, _) = Single::established();
-    let (link, handshake) = single.accept(3);
-    let outputs = single.receive_from(link, node(3), response(handshake, 3));
-    let without = list(&[(node(3), "tcp://10.0.0.3:4567")]);
-    assert_eq!(
-        lists(&outputs),
-        [
-            (
-                LinkId::Dialled(0),
-                list(&[(node(2), "tcp://10.0.0.2:4567"), (node(3), "tcp://10.0.0.3:4567"),])
-            ),
-            (link, without),
-        ]
-    );
-    let with = list(&[(node(2), "tcp://10.0.0.2:4567"), (node(3), "tcp://10.0.0.3:4567")]);
+    single.wait(2000);
+    single.receive_from(LinkId::Dialled(0), node(2), list(&[OURS]));
+    let link = single.accept_established(3);
+    assert_eq!(lists(&single.receive_from(link, node(3), list(&[OURS]))), []);
+    single.receive_from(LinkId::Dialled(0), node(2), Body::Keepalive);
     assert_eq!(lists(&single.wait(900)), []);
-    assert_eq!(lists(&single.wait(600)), [(link, with)]);
+    let both = list(&[(node(2), "tcp://10.0.0.2:4567"), (node(3), "tcp://10.0.0.3:4567")]);
+    assert_eq!(lists(&single.wait(600)), [(link, both)]);
 }
 
 #[test]
@@ -186,16 +191,40 @@ fn what_peers_call_a_node_goes_before_what_we_dialled() {
     let outputs = single.receive_from(third, node(3), list(&[(node(2), real)]));
     let to_third = list(&[(node(2), real), (node(3), "tcp://10.0.0.3:4567")]);
     assert_eq!(lists(&outputs).last(), Some(&(third, to_third)));
-    // A fourth member hears the same.
-    let (fourth, handshake) = single.accept(4);
-    let outputs = single.receive_from(fourth, node(4), response(handshake, 4));
+    // A fourth member, which has no name for it, hears the same.
+    let fourth = single.accept_established(4);
+    let outputs = single.receive_from(fourth, node(4), list(&[OURS]));
     let to_fourth = list(&[
         (node(2), real),
         (node(3), "tcp://10.0.0.3:4567"),
         (node(4), "tcp://10.0.0.4:4567"),
     ]);
-    assert_eq!(lists(&outputs).last(), Some(&(fourth, to_fourth)));
+    assert_eq!(lists(&outputs), [(fourth, to_fourth)]);
     assert!(single.gmcast.ips_of(node(2)).contains(&"10.0.0.77".parse().expect("valid")));
+}
+
+#[test]
+fn a_name_is_remembered_when_the_peer_has_lost_the_node() {
+    let mut single = Single::new();
+    accept_talking(&mut single, 2);
+    let third = accept_talking(&mut single, 3);
+    let its_name = "tcp://[::ffff:10.0.0.2]:4567";
+    single.receive_from(third, node(3), list(&[(node(2), its_name)]));
+    assert_eq!(lists(&single.receive_from(third, node(3), list(&[OURS]))), []);
+}
+
+#[test]
+fn the_number_of_names_is_bounded() {
+    let mut single = Single::new();
+    let link = accept_talking(&mut single, 2);
+    for round in 0..10u64 {
+        let entry = |n: u64| (uuid(round << 16 | n), text("tcp://10.9.9.9:1"));
+        let links: Topology = (0..200).map(entry).collect();
+        let group = crate::gmcast::tests::single::group("group");
+        single.receive_from(link, node(2), Body::TopologyChange { group, links });
+    }
+    let names = single.gmcast.links.link(link).map(|link| link.names.len());
+    assert!(names.is_some_and(|names| names <= NAMES_MAX));
 }
 
 #[test]
@@ -227,8 +256,8 @@ fn each_receiver_gets_the_names_with_which_it_began() {
 #[test]
 fn no_peer_gets_more_than_a_few_lists_between_two_rounds() {
     let mut single = Single::new();
-    let second = single.accept_established(2);
-    let third = single.accept_established(3);
+    let second = accept_talking(&mut single, 2);
+    let third = accept_talking(&mut single, 3);
     let mut sent = 0;
     for port in 1..100 {
         // A peer that lists and unlists a node under ever new names.
@@ -240,7 +269,7 @@ fn no_peer_gets_more_than_a_few_lists_between_two_rounds() {
     assert!(sent <= 2 * LISTS_PER_ROUND_MAX as usize, "{sent}");
     let outputs = single.wait(500);
     let links: Vec<_> = lists(&outputs).into_iter().map(|(link, _)| link).collect();
-    assert_eq!(links, [third]);
+    assert_eq!(links, [second, third]);
 }
 
 #[test]
