@@ -77,21 +77,18 @@ impl Evs {
         }
     }
 
-    /// Sends what waits, as far as the window allows. Tells the others where we are if it allows
-    /// nothing: two members with full windows would otherwise wait for each other.
-    pub(super) fn drain_queue(&mut self, window: Window) {
-        let mut is_first = true;
+    /// Sends what waits, as far as the window allows. False if something waits and nothing went.
+    pub(super) fn drain_queue(&mut self, window: Window) -> bool {
+        let mut has_sent = false;
         while let Some(queued) = self.state.queue().and_then(|queue| queue.front()).cloned() {
             if !self.may_send(window) {
-                if is_first {
-                    self.send_acknowledgement();
-                }
-                return;
+                return has_sent;
             }
             self.send_user(&queued, None);
             self.state.queue_mut().map(super::send_queue::SendQueue::pop);
-            is_first = false;
+            has_sent = true;
         }
+        true
     }
 
     /// An empty message: shows that we live, and gives others something to acknowledge.

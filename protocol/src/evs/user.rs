@@ -35,7 +35,10 @@ impl Evs {
             self.request_hole(source, index);
         }
         self.answer(before, wants_more);
-        self.drain_queue(Window::Limit(self.config.send_window));
+        if !self.drain_queue(Window::Limit(self.config.send_window)) {
+            // Two members with full windows would otherwise wait for each other.
+            self.send_acknowledgement();
+        }
         if !is_retransmission {
             self.propose_after_progress(before);
         }
