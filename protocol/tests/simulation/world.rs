@@ -47,6 +47,7 @@ pub(crate) struct World {
     events: u32,
     /// Written only when somebody wants to read it.
     log: Option<String>,
+    shows_frames: bool,
 }
 
 impl World {
@@ -64,6 +65,7 @@ impl World {
             planned: 0,
             events: 0,
             log: std::env::var_os("SIM_SEED").map(|_| String::new()),
+            shows_frames: std::env::var_os("SIM_FRAMES").is_some(),
         };
         world.after(WORK_PERIOD, Self::work);
         world
@@ -401,6 +403,9 @@ impl World {
             }
             Action::Dial { link, remote, .. } => self.dial(run, link, remote),
             Action::SendFrame { link, body, is_user } => {
+                if self.shows_frames {
+                    self.note(host, || format!("{link:?} {}", describe_frame(&body)));
+                }
                 self.tcp.send(now, run, link, body, is_user);
             }
             Action::CloseLink { link } => self.tcp.close(now, run, link),
@@ -542,6 +547,19 @@ fn describe(event: &Event) -> String {
         Event::Gcs(event) => format!("gcs: {event:?}"),
         Event::Restarted { me } => format!("begins its next life as {me}"),
         Event::Ended(reason) => format!("ended: {reason:?}"),
+    }
+}
+
+fn describe_frame(body: &bytes::Bytes) -> String {
+    let Ok(message) = gmcast::message::Message::decode(body) else { return "?".into() };
+    match &message.body {
+        gmcast::message::Body::User { relay, payload } => {
+            match evs::message::Message::decode(payload) {
+                Ok(evs) => format!("{} {relay:?} {:?} {:?}", message.source, evs.header, evs.body),
+                Err(error) => error.to_string(),
+            }
+        }
+        other => format!("{other:?}"),
     }
 }
 
