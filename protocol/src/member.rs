@@ -244,6 +244,7 @@ impl Member {
         }
         self.settle(now);
         self.open_if_meshed(now);
+        self.leave_if_calm(now);
     }
 
     /// The next thing to be done, until `None`.
@@ -368,12 +369,31 @@ impl Member {
         }
         self.phase = Phase::Leaving(reason);
         self.connect_deadline = None;
-        self.layers.pc.handle_input(now, pc::Input::Close);
-        match self.opening {
-            Opening::Open => self.layers.evs.handle_input(now, evs::Input::Close),
-            // Nobody has heard of us.
-            Opening::NoLink | Opening::Linked(_) => self.on_evs_closed(now),
+        // Nobody has heard of us.
+        if self.opening != Opening::Open {
+            self.on_evs_closed(now);
         }
+    }
+
+    /// Goes when no view is being agreed on. A change before the next primary view is installed is
+    /// judged against the last one, in which whoever has just left counts as lost: our leave could
+    /// cost the group a quorum that it has otherwise (spec 03 §3.4, 7.2 c).
+    fn leave_if_calm(&mut self, now: Instant) {
+        let is_due = matches!(self.phase, Phase::Leaving(_)) && self.opening == Opening::Open;
+        if !is_due || self.is_view_changing() {
+            return;
+        }
+        self.layers.pc.handle_input(now, pc::Input::Close);
+        self.layers.evs.handle_input(now, evs::Input::Close);
+        self.settle(now);
+    }
+
+    fn is_view_changing(&self) -> bool {
+        let evs = self.layers.evs.state();
+        let pc = self.layers.pc.status().state;
+        matches!(evs, evs::StateKind::Gather | evs::StateKind::Install)
+            || matches!(pc, pc::State::Transitional)
+            || pc.is_exchanging()
     }
 
     /// Drops the links and ends.

@@ -328,10 +328,11 @@ impl Pc {
         }
     }
 
-    /// "Try again" means that EVS is on its way to the next view, where everything is said anew.
-    /// Any other refusal of a STATE would leave the group waiting for us.
+    /// "Try again" means that EVS is on its way to the next view, where everything is said anew. Any
+    /// other refusal of a STATE would leave the group waiting for us, unless it knows that we leave.
     fn handle_refusal(&mut self, error: SendError) -> Result<(), Fatal> {
-        let is_overtaken = error == SendError::TryAgain || !self.state.is_exchanging();
+        let is_awaited = self.state.is_exchanging() && !self.is_closing;
+        let is_overtaken = error == SendError::TryAgain || !is_awaited;
         if !is_overtaken {
             return Err(Fatal::Refused(error));
         }

@@ -69,6 +69,7 @@ impl Evs {
         }
         if self.state.kind() == StateKind::Operational {
             if !self.is_queue_empty() {
+                // No answer if the window is full: gaps that answer gaps would never end.
                 self.drain_queue(Window::Limit(self.config.send_window));
             } else {
                 self.complete(self.map.highest_seen());

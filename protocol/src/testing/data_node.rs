@@ -197,8 +197,15 @@ impl DataNode {
     }
 
     fn sync_when_joined(&mut self) -> Option<Send> {
-        let is_due = self.status() == Status::Joined && !self.has_synced;
-        self.has_synced |= is_due;
+        let sync = self.sync().filter(|_| !self.has_synced);
+        self.has_synced |= sync.is_some();
+        sync
+    }
+
+    /// It keeps up, and says so once more: the last time may have been lost.
+    pub fn sync(&self) -> Option<Send> {
+        let is_configured = self.gcs.configuration().is_some();
+        let is_due = is_configured && self.status() == Status::Joined;
         is_due.then(|| (MessageType::Sync, self.code(0)))
     }
 

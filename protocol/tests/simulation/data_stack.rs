@@ -104,7 +104,8 @@ impl DataStack {
         let send = match self.node.status() {
             Status::Primary => self.node.request(),
             Status::Donor | Status::Joiner if random.percent(30) => self.node.end_transfer(0),
-            Status::Donor | Status::Joined | Status::Synced => self.node.write(),
+            Status::Joined => self.node.sync(),
+            Status::Donor | Status::Synced => self.node.write(),
             Status::Joiner | Status::NonPrimary | Status::Unknown(_) => None,
         };
         if let Some(send) = send {

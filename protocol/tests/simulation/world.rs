@@ -24,8 +24,8 @@ const PORT: u16 = 4567;
 /// Data nodes look for work this often.
 const WORK_PERIOD: Duration = Duration::from_millis(250);
 
-/// More inputs than this without the clock moving is a loop.
-const INPUTS_AT_ONCE_MAX: u32 = 50_000;
+/// More events than this in one second is a storm: a healthy group has some hundred.
+const EVENTS_PER_SECOND_MAX: u32 = 50_000;
 
 /// What the scenario has planned.
 type Plan = Box<dyn FnOnce(&mut World)>;
@@ -43,9 +43,11 @@ pub(crate) struct World {
     pub(crate) is_working: bool,
     plans: BTreeMap<(Instant, u64), Plan>,
     planned: u64,
-    inputs_at_once: u32,
+    /// Events in the current second.
+    events: u32,
     /// Written only when somebody wants to read it.
     log: Option<String>,
+    shows_frames: bool,
 }
 
 impl World {
@@ -61,8 +63,9 @@ impl World {
             is_working: true,
             plans: BTreeMap::new(),
             planned: 0,
-            inputs_at_once: 0,
+            events: 0,
             log: std::env::var_os("SIM_SEED").map(|_| String::new()),
+            shows_frames: std::env::var_os("SIM_FRAMES").is_some(),
         };
         world.after(WORK_PERIOD, Self::work);
         world
@@ -311,9 +314,10 @@ impl World {
     }
 
     fn move_clock(&mut self, at: Instant) {
-        self.inputs_at_once = if at > self.now { 0 } else { self.inputs_at_once + 1 };
-        if self.inputs_at_once > INPUTS_AT_ONCE_MAX {
-            self.fail("the clock stands still");
+        let is_same_second = at.as_micros() / 1_000_000 == self.now.as_micros() / 1_000_000;
+        self.events = if is_same_second { self.events + 1 } else { 0 };
+        if self.events > EVENTS_PER_SECOND_MAX {
+            self.fail("a storm of messages");
         }
         self.now = self.now.max(at);
     }
@@ -399,6 +403,9 @@ impl World {
             }
             Action::Dial { link, remote, .. } => self.dial(run, link, remote),
             Action::SendFrame { link, body, is_user } => {
+                if self.shows_frames {
+                    self.note(host, || format!("{link:?} {}", describe_frame(&body)));
+                }
                 self.tcp.send(now, run, link, body, is_user);
             }
             Action::CloseLink { link } => self.tcp.close(now, run, link),
@@ -540,6 +547,19 @@ fn describe(event: &Event) -> String {
         Event::Gcs(event) => format!("gcs: {event:?}"),
         Event::Restarted { me } => format!("begins its next life as {me}"),
         Event::Ended(reason) => format!("ended: {reason:?}"),
+    }
+}
+
+fn describe_frame(body: &bytes::Bytes) -> String {
+    let Ok(message) = gmcast::message::Message::decode(body) else { return "?".into() };
+    match &message.body {
+        gmcast::message::Body::User { relay, payload } => {
+            match evs::message::Message::decode(payload) {
+                Ok(evs) => format!("{} {relay:?} {:?} {:?}", message.source, evs.header, evs.body),
+                Err(error) => error.to_string(),
+            }
+        }
+        other => format!("{other:?}"),
     }
 }
 
