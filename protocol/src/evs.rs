@@ -292,6 +292,7 @@ impl Evs {
             Some(Timer::Inactivity) => self.on_inactivity_timer(),
             Some(Timer::Retransmission) => self.on_retransmission_timer(),
             Some(Timer::Install) => self.on_install_timer(),
+            Some(Timer::Join) => self.on_join_timer(),
             None => return,
         }
         if self.timers.next_deadline().is_some_and(|at| at <= self.now) {

@@ -7,7 +7,7 @@ use super::message::{Body, Flags, Message};
 use super::nodes::Join;
 use super::receive::Incoming;
 use super::state::{State, StateKind};
-use super::{Evs, Step};
+use super::{Evs, Step, Timer};
 use crate::id::NodeId;
 use crate::message::Order;
 use crate::time::Duration;
@@ -153,14 +153,31 @@ impl Evs {
     /// Answers with our own view of things if that has changed, and decides if nobody differs.
     fn propose_or_install(&mut self) {
         let is_news = self.renew_own_join();
-        if is_news && !self.consensus().is_reached() && self.may_send_join() {
-            self.send_join();
+        if is_news && !self.is_settled_by_us() {
+            self.send_join_soon();
         }
         self.install_if_agreed();
     }
 
-    fn may_send_join(&self) -> bool {
-        self.last_join_sent.is_none_or(|last| self.now.saturating_since(last) >= JOIN_PERIOD)
+    /// An INSTALL of ours tells everybody all that a JOIN would.
+    fn is_settled_by_us(&self) -> bool {
+        self.nodes.representative() == Some(self.me) && self.consensus().is_reached()
+    }
+
+    /// Existing members drop a JOIN that comes within [`JOIN_PERIOD`] of their last one, and then the
+    /// whole group waits a second for the repetition. Ours is sent when the period is over.
+    fn send_join_soon(&mut self) {
+        let since = self.last_join_sent.map(|last| self.now.saturating_since(last));
+        match since.and_then(|since| JOIN_PERIOD.checked_sub(since)) {
+            Some(rest) if !rest.is_zero() => self.arm(Timer::Join, rest),
+            Some(_) | None => self.send_join(),
+        }
+    }
+
+    pub(super) fn on_join_timer(&mut self) {
+        if matches!(self.state, State::Gather(None)) {
+            self.send_join();
+        }
     }
 
     /// Sends the INSTALL if it is ours to send.

@@ -11,6 +11,8 @@ pub(super) enum Timer {
     Retransmission,
     /// The membership change takes too long.
     Install,
+    /// Say what could not be said because the last JOIN was too recent.
+    Join,
 }
 
 /// A deadline per timer.
@@ -19,6 +21,7 @@ pub(super) struct Timers {
     inactivity: Option<Instant>,
     retransmission: Option<Instant>,
     install: Option<Instant>,
+    join: Option<Instant>,
 }
 
 impl Timers {
@@ -57,6 +60,7 @@ impl Timers {
             (self.inactivity, Timer::Inactivity),
             (self.retransmission, Timer::Retransmission),
             (self.install, Timer::Install),
+            (self.join, Timer::Join),
         ];
         all.into_iter().filter_map(|(at, timer)| Some((at?, timer))).min()
     }
@@ -66,6 +70,7 @@ impl Timers {
             Timer::Inactivity => &mut self.inactivity,
             Timer::Retransmission => &mut self.retransmission,
             Timer::Install => &mut self.install,
+            Timer::Join => &mut self.join,
         }
     }
 }
