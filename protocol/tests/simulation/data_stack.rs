@@ -23,6 +23,9 @@ use crate::process::Settings;
 /// A server announces itself this long before it goes on alone (`pc.announce_timeout`).
 const ANNOUNCE_LIMIT: Duration = Duration::from_secs(3);
 
+/// It waits this long for a primary component (`pc.wait_prim_timeout`).
+const WAIT_PRIMARY_LIMIT: Duration = Duration::from_secs(30);
+
 /// The stack of one run of a server.
 #[derive(Debug)]
 pub(crate) struct DataStack {
@@ -33,6 +36,9 @@ pub(crate) struct DataStack {
     actions: VecDeque<Action>,
     passed: Vec<Passed>,
     open_at: Option<Instant>,
+    /// A new node gives up without a primary component; a restored one waits for ever.
+    primary_deadline: Option<Instant>,
+    is_restored: bool,
     is_leaving: bool,
     has_ended: bool,
 }
@@ -68,6 +74,8 @@ impl DataStack {
             actions,
             passed: Vec::new(),
             open_at: None,
+            primary_deadline: None,
+            is_restored: view.is_some(),
             is_leaving: false,
             has_ended: false,
         }
@@ -97,7 +105,7 @@ impl DataStack {
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let below = [self.gmcast.next_deadline(), self.evs.next_deadline()];
-        below.into_iter().flatten().chain(self.open_at).min()
+        below.into_iter().flatten().chain(self.open_at).chain(self.primary_deadline).min()
     }
 
     /// What a server does by itself: asks for state, gives it, and commits transactions.
@@ -124,6 +132,7 @@ impl DataStack {
         self.gmcast.handle_input(now, gmcast::Input::Start);
         let wait = if self.node.is_first() { Duration::ZERO } else { ANNOUNCE_LIMIT };
         self.open_at = Some(now + wait);
+        self.primary_deadline = Some(now + WAIT_PRIMARY_LIMIT).filter(|_| !self.is_restored);
         self.open_if_due(now);
     }
 
@@ -136,6 +145,7 @@ impl DataStack {
 
     fn leave(&mut self, now: Instant) {
         self.is_leaving = true;
+        self.primary_deadline = None;
         self.pc.handle_input(now, pc::Input::Close);
         if self.open_at.take().is_some() {
             return self.end(now, EndReason::Left);
@@ -145,6 +155,9 @@ impl DataStack {
 
     fn on_timeout(&mut self, now: Instant) {
         self.open_if_due(now);
+        if self.primary_deadline.is_some_and(|deadline| deadline <= now) {
+            return self.leave(now);
+        }
         self.evs.handle_input(now, evs::Input::Timeout);
         self.gmcast.handle_input(now, gmcast::Input::Timeout);
     }
@@ -170,7 +183,9 @@ impl DataStack {
         match output {
             pc::Output::Send { user_type, payload } => self.send_control(now, user_type, payload),
             pc::Output::Component(component) => {
-                if !component.is_primary() {
+                if component.is_primary() {
+                    self.primary_deadline = None;
+                } else {
                     self.gmcast.handle_input(now, gmcast::Input::PrimaryLost);
                 }
                 self.gcs_input(now, gcs::Input::Component(component));

@@ -8,7 +8,7 @@ use galera_protocol::id::NodeId;
 use galera_protocol::member::{Action, Config, EndReason, Identity, Input, Member, Passed};
 use galera_protocol::pc::{self, Pc, SavedView};
 use galera_protocol::testing::{History, Random};
-use galera_protocol::time::Instant;
+use galera_protocol::time::{Duration, Instant};
 
 use crate::data_stack::DataStack;
 use crate::tcp::{Heard, Host};
@@ -45,6 +45,8 @@ pub(crate) struct Process {
     /// Who it is in its current life.
     pub(crate) me: NodeId,
     pub(crate) is_frozen: bool,
+    /// How late its next wake-up is, as on any machine.
+    pub(crate) lateness: Duration,
     pub(crate) inbox: VecDeque<(LinkId, Heard)>,
     pub(crate) is_leaving: bool,
     pub(crate) ended: Option<EndReason>,
@@ -71,7 +73,8 @@ impl Process {
             Kind::Data => Stack::Data(Box::new(DataStack::new(settings, identity, seed, has))),
         };
         let (inbox, ended) = (VecDeque::new(), None);
-        Self { stack, run, me, is_frozen: false, inbox, is_leaving: false, ended }
+        let (lateness, is_frozen) = (Duration::ZERO, false);
+        Self { stack, run, me, is_frozen, lateness, inbox, is_leaving: false, ended }
     }
 
     pub(crate) fn handle_input(&mut self, now: Instant, input: Input) {

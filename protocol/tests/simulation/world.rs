@@ -27,6 +27,10 @@ const WORK_PERIOD: Duration = Duration::from_millis(250);
 /// More events than this in one second is a storm: a healthy group has some hundred.
 const EVENTS_PER_SECOND_MAX: u32 = 50_000;
 
+/// Processes wake up so much late at most, in microseconds. With exact timers everybody would do
+/// everything at the same moment for ever.
+const LATENESS_MAX_MICROS: u64 = 10_000;
+
 /// What the scenario has planned.
 type Plan = Box<dyn FnOnce(&mut World)>;
 
@@ -307,9 +311,17 @@ impl World {
                 self.arrive(arrival);
             }
         } else if let Some((_, host)) = deadline {
-            self.input(host, Input::Timeout);
+            self.wake(host);
         }
         true
+    }
+
+    fn wake(&mut self, host: Host) {
+        self.input(host, Input::Timeout);
+        let lateness = Duration::from_micros(self.random.between(0, LATENESS_MAX_MICROS));
+        if let Some(process) = self.machines[host].process.as_mut() {
+            process.lateness = lateness;
+        }
     }
 
     fn move_clock(&mut self, at: Instant) {
@@ -324,7 +336,7 @@ impl World {
     fn next_deadline(&self) -> Option<(Instant, Host)> {
         let deadline = |machine: &Machine| {
             let process = machine.running().filter(|process| !process.is_frozen)?;
-            Some((process.next_deadline()?, machine.number))
+            Some((process.next_deadline()? + process.lateness, machine.number))
         };
         self.machines.iter().filter_map(deadline).min()
     }
