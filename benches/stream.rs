@@ -143,7 +143,7 @@ impl Bench {
 
     fn extract(&self, stream: &Path, target: &Path, hash: bool, sync: bool) -> io::Result<()> {
         self.runtime.block_on(async {
-            let options = DatadirOptions { target: target.into(), state_uuid: None, sync };
+            let options = DatadirOptions { target: target.into(), sync };
             let sink = Datadir::create(options).await.map_err(io::Error::other)?;
             let received = receive_file(stream, sink, hash).await?;
             received.sink.flush().await.map_err(io::Error::other)

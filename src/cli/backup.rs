@@ -209,7 +209,7 @@ async fn into_target(
         Target::Datadir(target) => {
             let open = async || {
                 let target = target.clone();
-                Datadir::create(DatadirOptions { target, state_uuid: None, sync: true }).await
+                Datadir::create(DatadirOptions { target, sync: true }).await
             };
             backup::run(config, open, reporter, stop).await
         }

@@ -26,7 +26,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use galera_protocol::StateId;
 use galera_protocol::xbstream::EntryPath;
 
 use super::{Entry, Needs, Piece, Receipt, Sink, SinkError, SinkFile, blocking};
@@ -51,8 +50,6 @@ const FILE_MODE: u32 = 0o640;
 pub struct DatadirOptions {
     /// Where it appears; must not exist, or be empty.
     pub target: PathBuf,
-    /// The group's state UUID for `grastate.dat`; none: no such file.
-    pub state_uuid: Option<StateId>,
     /// Whether everything is on stable storage before the directory appears.
     pub sync: bool,
 }
@@ -64,7 +61,6 @@ pub struct Datadir {
     tree: Arc<Mutex<Tree>>,
     writers: Writers,
     stored_bytes: Arc<AtomicU64>,
-    state_uuid: Option<StateId>,
     sync: bool,
 }
 
@@ -83,7 +79,6 @@ impl Datadir {
             place,
             tree: Arc::new(Mutex::new(tree)),
             stored_bytes: Arc::default(),
-            state_uuid: options.state_uuid,
             sync: options.sync,
         })
     }
@@ -126,16 +121,10 @@ impl Datadir {
     }
 
     fn write_last_files(&self, tree: &mut Tree, manifest: &Manifest) -> io::Result<()> {
-        let mut text = serde_json::to_vec_pretty(manifest)?;
-        text.push(b'\n');
-        self.write_small(tree, MANIFEST_NAME, &text)?;
-        match self.state_uuid {
-            Some(uuid) => {
-                let unprepared = Grastate { uuid, seqno: -1, safe_to_bootstrap: false };
-                self.write_small(tree, Grastate::NAME, unprepared.to_string().as_bytes())
-            }
-            None => Ok(()),
-        }
+        self.write_small(tree, MANIFEST_NAME, &manifest.encode()?)?;
+        let uuid = manifest.state.uuid;
+        let unprepared = Grastate { uuid, seqno: -1, safe_to_bootstrap: false };
+        self.write_small(tree, Grastate::NAME, unprepared.to_string().as_bytes())
     }
 
     fn write_small(&self, tree: &mut Tree, name: &str, content: &[u8]) -> io::Result<()> {

@@ -19,8 +19,7 @@ fn directory() -> (TempDir, PathBuf) {
 }
 
 async fn create(target: &Path) -> Result<Datadir, SinkError> {
-    let state_uuid = Some("3ae18adc-c6ca-11f0-8a1d-6a6f4d8c1b5e".parse().expect("uuid"));
-    let options = DatadirOptions { target: target.to_path_buf(), state_uuid, sync: true };
+    let options = DatadirOptions { target: target.to_path_buf(), sync: true };
     Datadir::create(options).await
 }
 
@@ -36,10 +35,12 @@ async fn write(sink: &mut Datadir, name: &str, pieces: Vec<Piece>) {
 #[tokio::test]
 async fn the_directory_names_its_group_and_refuses_to_bootstrap_it() {
     let (_directory, target) = directory();
-    let receipt = create(&target).await.expect("sink").commit(manifest()).await.expect("commit");
+    let manifest = manifest();
+    let uuid = manifest.state.uuid;
+    let receipt = create(&target).await.expect("sink").commit(manifest).await.expect("commit");
     assert_eq!(receipt.location, format!("datadir:{}", target.display()));
     let grastate = fs::read_to_string(target.join("grastate.dat")).expect("grastate.dat");
-    assert!(grastate.contains("uuid:    3ae18adc-c6ca-11f0-8a1d-6a6f4d8c1b5e\nseqno:   -1\n"));
+    assert!(grastate.contains(&format!("uuid:    {uuid}\nseqno:   -1\n")));
     assert!(grastate.ends_with("safe_to_bootstrap: 0\n"));
     assert_eq!(fs::metadata(&target).expect("there").permissions().mode() & 0o7777, 0o750);
 }

@@ -58,3 +58,4 @@ macro_rules! conforms {
 conforms!(conforming_datadir, crate::subjects::DatadirSubject);
 conforms!(conforming_discard, crate::subjects::DiscardSubject);
 conforms!(conforming_raw, crate::subjects::RawSubject);
+conforms!(conforming_repository, crate::subjects::RepositorySubject);

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use galera_sst::pipeline::manifest::Manifest;
+use futures_util::TryStreamExt;
+use galera_sst::pipeline::manifest::{BackupId, Manifest};
+use galera_sst::repository::{PackConfig, PackSink, ReadConfig, Repository, RepositoryUrl};
 use galera_sst::sink::datadir::{Datadir, DatadirOptions, Grastate, MANIFEST_NAME};
 use galera_sst::sink::discard::Discard;
 use galera_sst::sink::raw::{Raw, RawTarget};
@@ -21,7 +23,7 @@ pub(crate) trait Subject {
     async fn sink(&self) -> Result<Self::Sink, SinkError>;
 
     /// The backup that a stranger would find there.
-    fn visible(&self) -> Option<Files>;
+    async fn visible(&self) -> Option<Files>;
 
     /// Whether there is anything at all, finished or not.
     fn is_untouched(&self) -> bool;
@@ -49,11 +51,10 @@ impl Subject for DatadirSubject {
 
     async fn sink(&self) -> Result<Datadir, SinkError> {
         let target = self.0.path().join("data");
-        let state_uuid = Some("3ae18adc-c6ca-11f0-8a1d-6a6f4d8c1b5e".parse().expect("uuid"));
-        Datadir::create(DatadirOptions { target, state_uuid, sync: true }).await
+        Datadir::create(DatadirOptions { target, sync: true }).await
     }
 
-    fn visible(&self) -> Option<Files> {
+    async fn visible(&self) -> Option<Files> {
         let target = self.0.path().join("data");
         let mut files = Files::new();
         target.exists().then(|| gather(&target, "", &mut files))?;
@@ -93,7 +94,7 @@ impl Subject for RawSubject {
         Raw::create(RawTarget::File(self.0.path().join("backup.xb")), true).await
     }
 
-    fn visible(&self) -> Option<Files> {
+    async fn visible(&self) -> Option<Files> {
         let stream = fs::read(self.0.path().join("backup.xb")).ok()?;
         Some(files_of_stream(&stream).expect("a whole stream"))
     }
@@ -105,6 +106,46 @@ impl Subject for RawSubject {
 
 fn is_empty(directory: &Path) -> bool {
     fs::read_dir(directory).expect("directory").next().is_none()
+}
+
+pub(crate) struct RepositorySubject(TempDir);
+
+impl Subject for RepositorySubject {
+    type Sink = PackSink;
+
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("temporary directory"))
+    }
+
+    async fn sink(&self) -> Result<PackSink, SinkError> {
+        // Small enough that these few files fill several blocks and packs.
+        let config = PackConfig { block_bytes: 1024, pack_bytes: 2048, ..PackConfig::default() };
+        PackSink::create(&self.url(), BackupId::generate(), config).await
+    }
+
+    async fn visible(&self) -> Option<Files> {
+        let repository = Repository::open(&self.url()).await.expect("repository");
+        let id = repository.list().await.expect("list").pop()?.id;
+        let backup = repository.backup(&id).await.expect("whole backup");
+        assert!(backup.verify(&ReadConfig::default()).await.expect("readable").is_sound());
+        let mut files = Files::new();
+        for record in backup.index().files() {
+            let pieces = backup.read_file(record.path()).expect("file");
+            let content: Vec<bytes::Bytes> = pieces.try_collect().await.expect("content");
+            files.insert(record.path().to_string(), content.concat());
+        }
+        Some(files)
+    }
+
+    fn is_untouched(&self) -> bool {
+        is_empty(self.0.path())
+    }
+}
+
+impl RepositorySubject {
+    fn url(&self) -> RepositoryUrl {
+        RepositoryUrl::from_directory(self.0.path())
+    }
 }
 
 pub(crate) struct DiscardSubject;
@@ -120,7 +161,7 @@ impl Subject for DiscardSubject {
         Ok(Discard)
     }
 
-    fn visible(&self) -> Option<Files> {
+    async fn visible(&self) -> Option<Files> {
         None
     }
 

@@ -11,13 +11,13 @@ use crate::model::{Driver, Files, expected, files_of_stream, mariadb, percona};
 use crate::streams;
 use crate::subjects::{Subject, manifest};
 
-fn assert_committed<T: Subject>(subject: &T, files: Files) {
-    let visible = subject.visible();
+async fn assert_committed<T: Subject>(subject: &T, files: Files) {
+    let visible = subject.visible().await;
     assert_eq!(visible, subject.keeps().then_some(files));
 }
 
-fn assert_nothing<T: Subject>(subject: &T, when: &str) {
-    assert_eq!(subject.visible(), None, "{when}");
+async fn assert_nothing<T: Subject>(subject: &T, when: &str) {
+    assert_eq!(subject.visible().await, None, "{when}");
     assert!(subject.is_untouched(), "leftovers: {when}");
 }
 
@@ -27,7 +27,7 @@ pub(crate) async fn commits<T: Subject>(new: impl Fn() -> T) {
         let mut driver = Driver::new(subject.sink().await.expect("sink"));
         driver.all(&steps).await.expect("steps");
         driver.sink.commit(manifest()).await.expect("commit");
-        assert_committed(&subject, expected(&steps));
+        assert_committed(&subject, expected(&steps)).await;
     }
 }
 
@@ -38,7 +38,7 @@ pub(crate) async fn aborts_at_every_step<T: Subject>(new: impl Fn() -> T) {
             let mut driver = Driver::new(subject.sink().await.expect("sink"));
             driver.all(&steps[..count]).await.expect("steps");
             driver.sink.abort().await;
-            assert_nothing(&subject, &format!("aborted after {count} steps"));
+            assert_nothing(&subject, &format!("aborted after {count} steps")).await;
         }
     }
 }
@@ -54,7 +54,7 @@ pub(crate) async fn fails_at_every_step<T: Subject>(new: impl Fn() -> T) {
                 Ok(()) => drop(driver.sink.commit(manifest()).await.expect_err("fault")),
                 Err(_) => driver.sink.abort().await,
             }
-            assert_nothing(&subject, &format!("fault after {calls} calls"));
+            assert_nothing(&subject, &format!("fault after {calls} calls")).await;
         }
     }
 }
@@ -66,7 +66,7 @@ pub(crate) async fn is_dropped_at_every_step<T: Subject>(new: impl Fn() -> T) {
         let mut driver = Driver::new(subject.sink().await.expect("sink"));
         driver.all(&steps[..count]).await.expect("steps");
         drop(driver);
-        assert_eq!(subject.visible(), None, "dropped after {count} steps");
+        assert_eq!(subject.visible().await, None, "dropped after {count} steps");
     }
 }
 
@@ -82,7 +82,7 @@ pub(crate) async fn works_after_failures<T: Subject>(new: impl Fn() -> T) {
     let mut driver = Driver::new(subject.sink().await.expect("sink after a crash"));
     driver.all(&steps).await.expect("steps");
     driver.sink.commit(manifest()).await.expect("commit");
-    assert_committed(&subject, expected(&steps));
+    assert_committed(&subject, expected(&steps)).await;
 }
 
 pub(crate) async fn shows_nothing_of_bad_streams<T: Subject>(new: impl Fn() -> T) {
@@ -98,7 +98,7 @@ pub(crate) async fn shows_nothing_of_bad_streams<T: Subject>(new: impl Fn() -> T
             }
             Err(error) => assert!(matches!(error, PipelineError::Stream(_)), "{error}"),
         }
-        assert_nothing(&subject, &format!("cut at {cut}"));
+        assert_nothing(&subject, &format!("cut at {cut}")).await;
         let mut damaged = stream.clone();
         damaged[cut] ^= 0x10;
         let subject = new();
@@ -110,7 +110,7 @@ pub(crate) async fn shows_nothing_of_bad_streams<T: Subject>(new: impl Fn() -> T
             }
             Err(error) => assert!(matches!(error, PipelineError::Stream(_)), "{error}"),
         }
-        assert_nothing(&subject, &format!("damaged at {cut}"));
+        assert_nothing(&subject, &format!("damaged at {cut}")).await;
     }
 }
 
@@ -125,7 +125,7 @@ pub(crate) async fn fails_under_the_pipeline<T: Subject>(new: impl Fn() -> T) {
             Ok(received) => drop(received.sink.commit(manifest()).await.expect_err("fault")),
             Err(error) => assert!(matches!(error, PipelineError::Sink(_)), "{error}"),
         }
-        assert_nothing(&subject, &format!("fault after {calls} calls"));
+        assert_nothing(&subject, &format!("fault after {calls} calls")).await;
         if is_enough {
             break;
         }
@@ -135,7 +135,7 @@ pub(crate) async fn fails_under_the_pipeline<T: Subject>(new: impl Fn() -> T) {
     let received = receive(&subject, stream.clone(), usize::MAX).await.expect("good stream");
     assert_eq!(received.summary.stream_bytes, stream.len() as u64);
     received.sink.commit(manifest()).await.expect("commit");
-    assert_committed(&subject, files_of_stream(&stream).expect("good stream"));
+    assert_committed(&subject, files_of_stream(&stream).expect("good stream")).await;
 }
 
 async fn receive<T: Subject>(

@@ -7,7 +7,7 @@ use std::io::Cursor;
 use galera_protocol::xbstream::{Dialect, ReaderConfig};
 use galera_sst::pipeline::{self, Options, PipelineError, Progress, Received};
 use galera_sst::sink::Sink;
-use galera_sst::sink::datadir::{Datadir, DatadirOptions, MANIFEST_NAME};
+use galera_sst::sink::datadir::{Datadir, DatadirOptions, Grastate, MANIFEST_NAME};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -58,7 +58,7 @@ async fn receive(
         _ => None,
     };
     let target = directory.path().join("data");
-    let sink = Datadir::create(DatadirOptions { target, state_uuid: None, sync: false }).await?;
+    let sink = Datadir::create(DatadirOptions { target, sync: false }).await?;
     let reader = ReaderConfig { dialect, ..ReaderConfig::default() };
     let options = Options { reader, ..Options::default() };
     let cancel = CancellationToken::new();
@@ -71,6 +71,7 @@ async fn check(name: &str, vector: &Vector, received: Received<Datadir>, directo
     let mut files = BTreeMap::new();
     gather(&directory.path().join("data"), "", &mut files);
     files.remove(MANIFEST_NAME).expect("manifest");
+    files.remove(Grastate::NAME).expect("grastate.dat");
     for (path, file) in &summary.files {
         let content = &files[std::str::from_utf8(path.as_bytes()).expect("UTF-8 in all vectors")];
         assert_eq!(file.size, content.len() as u64, "{name}");

@@ -154,7 +154,7 @@ impl Place {
     fn location(&self) -> String {
         match self {
             Self::File { target, .. } => format!("xbstream:{}", target.display()),
-            Self::Stream { name } => format!("xbstream:{name}"),
+            Self::Stream { name } => name.clone(),
         }
     }
 }
