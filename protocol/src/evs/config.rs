@@ -41,10 +41,10 @@ pub struct Config {
     pub held_bytes_per_sender_max: usize,
     /// What to do at the start, when nobody answers.
     pub start: Start,
-    /// Breaks the two rules that keep a joiner from killing the group, to show that the
-    /// simulation notices.
+    /// Leaves out the rules by which we are more careful than servers: to simulate mixed groups,
+    /// and to show that a simulation without the rules fails.
     #[cfg(any(test, feature = "testing"))]
-    pub without_install_coverage: bool,
+    pub imitates_servers: bool,
 }
 
 /// How a member gets its first view.
@@ -78,7 +78,7 @@ impl Default for Config {
             held_bytes_per_sender_max: 4 << 20,
             start: Start::JoinGroup,
             #[cfg(any(test, feature = "testing"))]
-            without_install_coverage: false,
+            imitates_servers: false,
         }
     }
 }
@@ -134,10 +134,10 @@ impl Config {
 }
 
 impl Config {
-    /// Whether an INSTALL has to list everybody whose messages somebody may still hold.
-    pub(super) fn must_cover_installs(&self) -> bool {
+    /// Whether we follow the rules that servers do not have (spec 02 T4 and what it grew into).
+    pub(super) fn exceeds_servers(&self) -> bool {
         #[cfg(any(test, feature = "testing"))]
-        return !self.without_install_coverage;
+        return !self.imitates_servers;
         #[cfg(not(any(test, feature = "testing")))]
         return true;
     }

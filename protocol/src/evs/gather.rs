@@ -98,7 +98,7 @@ impl Evs {
         let (view, version) = (incoming.view(), incoming.message.header.version);
         let Body::Join(proposal) = incoming.message.body else { return };
         let join = Join { source: incoming.source, version, view, proposal };
-        if self.config.must_cover_installs() && !self.learn_nodes(&join) {
+        if self.config.exceeds_servers() && !self.learn_nodes(&join) {
             return;
         }
         if let Some(node) = self.nodes.get_mut(&join.source) {
@@ -107,9 +107,14 @@ impl Evs {
     }
 
     /// Makes every listed node known. False if there is no room for all of them.
+    ///
+    /// Nodes that the sender itself has only heard of are left out: no survivor's view can contain
+    /// them without its own JOIN saying so, and two groups could otherwise keep telling each other
+    /// about a dead one for ever.
     pub(super) fn learn_nodes(&mut self, join: &Join) -> bool {
+        let learns_all = !self.config.exceeds_servers();
         for (id, entry) in join.proposal.nodes.iter() {
-            if !self.nodes.add(*id, self.now) {
+            if (learns_all || !entry.view.node.is_nil()) && !self.nodes.add(*id, self.now) {
                 return false;
             }
             if entry.is_evicted && *id != self.me {

@@ -80,7 +80,7 @@ impl Evs {
         let State::Gather(Some(pending)) = &self.state else { return false };
         let is_lost =
             |id: &NodeId| !pending.committed.contains(id) && !self.nodes.is_operational(id);
-        pending.members().iter().any(is_lost)
+        self.config.exceeds_servers() && pending.members().iter().any(is_lost)
     }
 
     fn has_nobody_else(&self) -> bool {

@@ -133,7 +133,7 @@ impl Evs {
     /// It says what we say, and what becomes of everybody whose messages we hold.
     fn is_acceptable(&self, join: &Join) -> bool {
         let covers_view = self.view.iter().all(|id| join.proposal.nodes.contains(id));
-        self.consensus().is_consistent(join) && (covers_view || !self.config.must_cover_installs())
+        self.consensus().is_consistent(join) && (covers_view || !self.config.exceeds_servers())
     }
 
     fn accept_install(&mut self, join: Join, view: ViewId, fifo_seqno: FifoSeqno) {

@@ -62,7 +62,8 @@ impl Evs {
         let proposal = self.own_proposal();
         let refine = |(id, entry): (&NodeId, &NodeEntry)| {
             let is_hearsay = !entry.is_operational && entry.view.node.is_nil();
-            let common = self.common_knowledge_of(id).filter(|_| is_hearsay);
+            let is_refined = is_hearsay && self.config.exceeds_servers();
+            let common = self.common_knowledge_of(id).filter(|_| is_refined);
             let is_evicted = entry.is_evicted;
             (*id, common.map_or(*entry, |common| NodeEntry { is_evicted, ..common }))
         };

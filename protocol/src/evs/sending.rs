@@ -168,7 +168,7 @@ impl Evs {
         if self.isolated_until.is_some() {
             return;
         }
-        let must_cover = self.config.must_cover_installs();
+        let must_cover = self.config.exceeds_servers();
         let readers = Readers { me: self.me, view: &self.view, nodes: &self.nodes, must_cover };
         if let Err(violation) = readers.check(message) {
             return self.fail(Failure::HarmfulMessage(violation));

@@ -127,7 +127,8 @@ impl Evs {
         let Some(pending) = self.state.pending_mut().filter(|p| p.view == incoming.view()) else {
             return;
         };
-        if is_operational {
+        let is_late = pending.installed.contains(&incoming.source);
+        if is_operational && (self.config.exceeds_servers() || !is_late) {
             pending.stash(incoming);
             self.follow_into_view();
         }

@@ -5,7 +5,7 @@
 
 use super::current_view::CurrentView;
 use super::message::{
-    Body, Flags, Gap, Header, Install, MESSAGE_BYTES_MAX, Message, Proposal, User, split_aggregate,
+    Body, Flags, Gap, Header, Install, MESSAGE_BYTES_MAX, Message, NodeEntry, Proposal, User, split_aggregate,
 };
 use super::nodes::Nodes;
 use super::seqno::{Range, Seqno};
@@ -85,8 +85,9 @@ impl Readers<'_> {
         self.check_proposal(&install.proposal)?;
         let listed = |id: &NodeId| install.proposal.nodes.contains(id);
         let voters = self.nodes.operational().filter_map(|(_, node)| node.join.as_ref());
-        let mut named = voters.flat_map(|join| join.proposal.nodes.iter().map(|(id, _)| id));
-        Violation::Coverage.unless(!self.must_cover || named.all(listed))
+        let in_a_view = |entry: &NodeEntry| !entry.view.node.is_nil();
+        let mut named = voters.flat_map(|join| join.proposal.nodes.filtered(in_a_view));
+        Violation::Coverage.unless(!self.must_cover || named.all(|(id, _)| listed(id)))
     }
 }
 

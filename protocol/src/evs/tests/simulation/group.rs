@@ -89,6 +89,25 @@ impl Group {
         id
     }
 
+    /// A member that follows the servers' rules where ours differ.
+    pub(super) fn start_server(&mut self, start: Start) -> NodeId {
+        let id = self.new_id();
+        let config = Config { start, imitates_servers: true, ..self.config.clone() };
+        self.start_with(id, config, None);
+        id
+    }
+
+    /// A group of servers.
+    pub(super) fn form_servers(&mut self, size: usize) -> Vec<NodeId> {
+        self.network.set_faults(Faults { loss_percent: 0, ..self.faults });
+        let mut ids = vec![self.start_server(Start::Bootstrap)];
+        ids.extend((1..size).map(|_| self.start_server(Start::AloneIfUnanswered)));
+        self.run_until_stable(Duration::from_secs(120));
+        self.network.set_faults(self.faults);
+        ids.sort_unstable();
+        ids
+    }
+
     pub(super) fn start_as(&mut self, id: NodeId, start: Start, restored: Option<ViewId>) {
         let config = Config { start, ..self.config.clone() };
         config.check().expect("usable config");

@@ -1,7 +1,8 @@
 //! The scenarios of spec 02 §11.3.
 
 use super::simulate;
-use crate::evs::{Start, StateKind};
+use crate::evs::{Failure, Start, StateKind};
+use crate::testing::Faults;
 use crate::time::Duration;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -252,24 +253,22 @@ fn what_a_crashed_sender_told_only_some_is_recovered_by_the_others() {
 #[test]
 fn every_split_of_five_heals() {
     for load in [None, Some(MILLISECOND * 30)] {
-        for mask in 1u32..16 {
-            simulate(|group| {
-                let ids = group.form(5);
-                let side = |bit: bool| {
-                    let chosen =
-                        ids.iter().enumerate().filter(|(i, _)| (mask >> i & 1 == 1) == bit);
-                    chosen.map(|(_, id)| *id).collect::<Vec<_>>()
-                };
-                group.set_load(load);
-                group.run(MILLISECOND * 500);
-                group.network.split(&side(true), &side(false));
-                let seconds = group.random.between(3, 25);
-                group.run(SECOND * u32::try_from(seconds).unwrap());
-                group.heal();
-                group.run(SECOND * 10);
-                group.finish();
-            });
-        }
+        simulate(|group| {
+            let ids = group.form(5);
+            let mask = group.random.between(1, 15);
+            let side = |bit: bool| {
+                let chosen = ids.iter().enumerate().filter(|(i, _)| (mask >> i & 1 == 1) == bit);
+                chosen.map(|(_, id)| *id).collect::<Vec<_>>()
+            };
+            group.set_load(load);
+            group.run(MILLISECOND * 500);
+            group.network.split(&side(true), &side(false));
+            let seconds = group.random.between(3, 25);
+            group.run(SECOND * u32::try_from(seconds).unwrap());
+            group.heal();
+            group.run(SECOND * 10);
+            group.finish();
+        });
     }
 }
 
@@ -348,15 +347,80 @@ fn a_crash_while_the_lowest_member_joins_harms_nobody() {
 
 #[test]
 fn without_its_two_rules_the_lowest_member_would_harm_the_others() {
-    let failures = core::cell::RefCell::new(Vec::new());
-    for seed in 0..40 {
-        let mut group = super::Group::new(seed, crate::testing::Faults::default());
-        group.config.without_install_coverage = true;
+    let fails = |seed| {
+        let mut group = super::Group::new(seed, Faults::default());
+        group.config.imitates_servers = true;
         group.expects_failure = true;
         crash_while_the_lowest_joins(&mut group);
-        failures.borrow_mut().append(&mut group.failures);
-    }
-    assert!(failures.into_inner().contains(&crate::evs::Failure::MessagesLeftOver));
+        group.failures.contains(&Failure::MessagesLeftOver)
+    };
+    assert!((0..40).any(fails));
+}
+
+#[test]
+fn we_join_and_leave_a_group_of_servers_under_load() {
+    simulate(|group| {
+        group.form_servers(3);
+        group.set_load(Some(MILLISECOND * 10));
+        for _ in 0..4 {
+            group.run(SECOND);
+            let we = group.start(Start::JoinGroup);
+            group.run(SECOND * 5);
+            group.leave(we);
+            group.run(SECOND * 5);
+        }
+        group.finish();
+    });
+}
+
+#[test]
+fn a_server_crashes_while_we_join_it() {
+    simulate(|group| {
+        let servers = group.form_servers(3);
+        group.set_load(Some(MILLISECOND * 10));
+        group.run(SECOND);
+        group.crash_after_sending(servers[1]);
+        let pause = group.random.between(4800, 6500);
+        group.run(MILLISECOND * u32::try_from(pause).unwrap());
+        group.start(Start::JoinGroup);
+        group.run(SECOND * 20);
+        group.finish();
+    });
+}
+
+#[test]
+fn a_mixed_group_survives_crashes_and_joins() {
+    simulate(|group| {
+        let servers = group.form_servers(4);
+        group.start(Start::JoinGroup);
+        group.set_load(Some(MILLISECOND * 20));
+        group.run(SECOND * 2);
+        group.crash(servers[0]);
+        let pause = group.random.between(0, 7000);
+        group.run(MILLISECOND * u32::try_from(pause).unwrap());
+        group.start(Start::JoinGroup);
+        group.run(SECOND * 10);
+        group.crash(servers[2]);
+        group.run(SECOND * 10);
+        group.finish();
+    });
+}
+
+#[test]
+fn a_mixed_group_survives_a_partition() {
+    simulate(|group| {
+        let mut ids = group.form_servers(3);
+        ids.push(group.start(Start::JoinGroup));
+        group.run(SECOND * 3);
+        group.random.shuffle(&mut ids);
+        group.set_load(Some(MILLISECOND * 20));
+        group.network.split(&ids[..2], &ids[2..]);
+        let seconds = group.random.between(3, 25);
+        group.run(SECOND * u32::try_from(seconds).unwrap());
+        group.heal();
+        group.run(SECOND * 10);
+        group.finish();
+    });
 }
 
 #[test]
