@@ -145,6 +145,11 @@ impl Process {
         self.ended.is_none()
     }
 
+    /// It has not lost the primary component, though it may be agreeing on the next view.
+    pub(crate) fn has_quorum(&self) -> bool {
+        self.is_running() && self.pc().status().is_primary
+    }
+
     /// In a running primary view, as far as it knows.
     pub(crate) fn is_primary(&self) -> bool {
         let status = self.pc().status();

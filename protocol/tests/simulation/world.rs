@@ -6,7 +6,7 @@ use std::fmt::Write;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use galera_protocol::evs;
-use galera_protocol::gcs::{Name, Seqno, Status, state::StateKind};
+use galera_protocol::gcs::{LeaveReason, Name, Seqno, Status, state::StateKind};
 use galera_protocol::gmcast::address::HostPort;
 use galera_protocol::gmcast::{self, LinkEnd, LinkId};
 use galera_protocol::id::{NodeId, StateId};
@@ -449,7 +449,7 @@ impl World {
         if let Event::Ended(reason) = event {
             let is_planned = match &reason {
                 EndReason::Left | EndReason::Abandoned | EndReason::ConnectTimeout => true,
-                EndReason::NotPrimary(_) => true,
+                EndReason::NotPrimary(_) | EndReason::Advised(LeaveReason::OnlyStateless) => true,
                 EndReason::Advised(_)
                 | EndReason::Refused(_)
                 | EndReason::Evs(_)
@@ -495,6 +495,15 @@ impl World {
                 && process.gcs().members().iter().all(is_synced)
         };
         self.running().all(is_in)
+    }
+
+    /// Everybody who runs is in one view of the order layer.
+    pub(crate) fn is_connected(&self) -> bool {
+        let everybody: BTreeSet<_> = self.running().map(|process| process.me).collect();
+        self.running().all(|process| {
+            let evs = process.evs().status();
+            evs.state == evs::StateKind::Operational && evs.members == everybody
+        })
     }
 
     /// Whatever happened is over: within the limit there is one primary view of everybody.
