@@ -1,9 +1,12 @@
 //! How fast a stream is received, checked and written, against the tools that do parts of it.
 //!
 //! ```sh
-//! cargo bench --bench stream                        # 1 GiB in the system's temporary directory
-//! BENCH_GIB=4 BENCH_DIR=/data cargo bench --bench stream
+//! cargo bench --bench stream                               # 1 GiB in /dev/shm
+//! BENCH_GIB=4 BENCH_DIR=/data cargo bench --bench stream   # 4 GiB on a disk; needs three times that
 //! ```
+//!
+//! In memory, because a disk's write-back and discards of earlier runs reach into later ones: on a
+//! busy one the same command may take ten times as long as a minute before.
 //!
 //! Each round runs all sides of a comparison in turn. Printed are best and median time, and how many
 //! times faster than each reference that is: by the best, and in brackets by the median.
@@ -38,9 +41,12 @@ fn main() -> io::Result<()> {
     if env::args().any(|argument| argument == "--test") {
         return Ok(());
     }
+    if let Some(job) = Job::from_args() {
+        return job.run();
+    }
     let gib: u64 = env::var("BENCH_GIB").ok().and_then(|gib| gib.parse().ok()).unwrap_or(1);
-    let directory = env::var_os("BENCH_DIR").map_or_else(env::temp_dir, PathBuf::from);
-    let bench = Bench::new(directory.join("galera-sst-bench"), gib)?;
+    let directory = env::var_os("BENCH_DIR").unwrap_or_else(|| "/dev/shm".into());
+    let bench = Bench::new(Path::new(&directory).join("galera-sst-bench"), gib)?;
     bench.extraction("extract, files one after the other", &bench.sequential)?;
     bench.extraction("extract, four files interleaved", &bench.interleaved)?;
     bench.verification()?;
@@ -48,11 +54,105 @@ fn main() -> io::Result<()> {
     fs::remove_dir_all(&bench.directory)
 }
 
+/// What a process of our own does, so that it starts as fresh as the tools that it is compared with.
+#[derive(Clone)]
+struct Job {
+    work: Work,
+    hash: bool,
+    sync: bool,
+}
+
+#[derive(Clone)]
+enum Work {
+    Extract { stream: PathBuf, target: PathBuf },
+    Verify { stream: PathBuf },
+    Receive,
+}
+
+impl Job {
+    fn from_args() -> Option<Self> {
+        let words: Vec<String> = env::args().skip(1).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let (work, options) = match *words.as_slice() {
+            ["extract", stream, target, ref options @ ..] => {
+                (Work::Extract { stream: stream.into(), target: target.into() }, options)
+            }
+            ["verify", stream, ref options @ ..] => {
+                (Work::Verify { stream: stream.into() }, options)
+            }
+            ["receive", ref options @ ..] => (Work::Receive, options),
+            _ => return None,
+        };
+        Some(Self { work, hash: options.contains(&"hash"), sync: options.contains(&"sync") })
+    }
+
+    fn command(&self) -> io::Result<Command> {
+        let mut command = Command::new(env::current_exe()?);
+        match &self.work {
+            Work::Extract { stream, target } => {
+                command.arg("extract").args([stream, target]);
+            }
+            Work::Verify { stream } => {
+                command.arg("verify").arg(stream);
+            }
+            Work::Receive => {
+                command.arg("receive");
+            }
+        }
+        command.args(self.hash.then_some("hash")).args(self.sync.then_some("sync"));
+        Ok(command)
+    }
+
+    /// Answers with the peak memory in KiB.
+    fn run(&self) -> io::Result<()> {
+        Runtime::new()?.block_on(async {
+            match &self.work {
+                Work::Extract { stream, target } => self.extract(stream, target).await,
+                Work::Verify { stream } => self.file(stream, Discard).await.map(drop),
+                Work::Receive => self.receive().await,
+            }
+        })?;
+        println!("{}", peak_memory()?);
+        Ok(())
+    }
+
+    async fn extract(&self, stream: &Path, target: &Path) -> io::Result<()> {
+        let options = DatadirOptions { target: target.into(), sync: self.sync };
+        let sink = Datadir::create(options).await.map_err(io::Error::other)?;
+        let received = self.file(stream, sink).await?;
+        received.sink.flush().await.map_err(io::Error::other)
+    }
+
+    async fn file<S: Sink>(&self, stream: &Path, sink: S) -> io::Result<Received<S>> {
+        let options = Options { hash_files: self.hash, ..Options::default() };
+        let (progress, cancel) = (Progress::default(), CancellationToken::new());
+        let source = File::open(stream)?;
+        let received = pipeline::run_blocking(source, sink, &options, &progress, &cancel).await;
+        received.map_err(io::Error::other)
+    }
+
+    async fn receive(&self) -> io::Result<()> {
+        let options = Options { hash_files: self.hash, ..Options::default() };
+        let listener = TcpListener::bind(("127.0.0.1", PORT)).await?;
+        let (socket, _) = listener.accept().await?;
+        let (progress, cancel) = (Progress::default(), CancellationToken::new());
+        let received = pipeline::run(socket, Discard, &options, &progress, &cancel).await;
+        received.map(drop).map_err(io::Error::other)
+    }
+}
+
+/// In KiB.
+fn peak_memory() -> io::Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.ok_or(io::ErrorKind::InvalidData.into())
+}
+
 struct Bench {
     directory: PathBuf,
     sequential: PathBuf,
     interleaved: PathBuf,
-    runtime: Runtime,
 }
 
 impl Bench {
@@ -63,9 +163,8 @@ impl Bench {
         let file_bytes = (gib << 30) / FILES;
         write_stream(&sequential, file_bytes, 1)?;
         write_stream(&interleaved, file_bytes, 4)?;
-        let runtime = Runtime::new()?;
         println!("{gib} GiB in {FILES} files below {}", directory.display());
-        Ok(Self { directory, sequential, interleaved, runtime })
+        Ok(Self { directory, sequential, interleaved })
     }
 
     fn extraction(&self, title: &str, stream: &Path) -> io::Result<()> {
@@ -90,7 +189,12 @@ impl Bench {
                 ("CRC-32 and BLAKE3", true, false),
                 ("CRC-32, BLAKE3, fsync", true, true),
             ] {
-                table.time(name, || self.extract(stream, &target, hash, sync))?;
+                let (stream, target) = (stream.to_path_buf(), target.clone());
+                table.ours(
+                    name,
+                    Job { work: Work::Extract { stream, target }, hash, sync },
+                    || Ok(()),
+                )?;
                 remove(&partial)?;
             }
         }
@@ -105,8 +209,10 @@ impl Bench {
                 let mut command = Command::new("cat");
                 run(command.stdin(File::open(&self.sequential)?).stdout(Stdio::null()))
             })?;
-            table.time("CRC-32", || self.verify(false))?;
-            table.time("CRC-32 and BLAKE3", || self.verify(true))?;
+            for (name, hash) in [("CRC-32", false), ("CRC-32 and BLAKE3", true)] {
+                let work = Work::Verify { stream: self.sequential.clone() };
+                table.ours(name, Job { work, hash, sync: false }, || Ok(()))?;
+            }
         }
         table.print();
         Ok(())
@@ -118,8 +224,10 @@ impl Bench {
         for _ in 0..ROUNDS {
             table.time("socat to /dev/null", || self.socat(8192))?;
             table.time("socat -b 1048576", || self.socat(1 << 20))?;
-            table.time("CRC-32", || self.receive(false))?;
-            table.time("CRC-32 and BLAKE3", || self.receive(true))?;
+            for (name, hash) in [("CRC-32", false), ("CRC-32 and BLAKE3", true)] {
+                let job = Job { work: Work::Receive, hash, sync: false };
+                table.ours(name, job, || wait(self.sender()?))?;
+            }
         }
         table.print();
         Ok(())
@@ -140,32 +248,6 @@ impl Bench {
         command.args(["-u", "-b", "1048576", "-", &target]);
         command.stdin(File::open(&self.sequential)?).spawn()
     }
-
-    fn extract(&self, stream: &Path, target: &Path, hash: bool, sync: bool) -> io::Result<()> {
-        self.runtime.block_on(async {
-            let options = DatadirOptions { target: target.into(), sync };
-            let sink = Datadir::create(options).await.map_err(io::Error::other)?;
-            let received = receive_file(stream, sink, hash).await?;
-            received.sink.flush().await.map_err(io::Error::other)
-        })
-    }
-
-    fn verify(&self, hash: bool) -> io::Result<()> {
-        self.runtime.block_on(receive_file(&self.sequential, Discard, hash)).map(drop)
-    }
-
-    fn receive(&self, hash_files: bool) -> io::Result<()> {
-        let options = Options { hash_files, ..Options::default() };
-        self.runtime.block_on(async {
-            let listener = TcpListener::bind(("127.0.0.1", PORT)).await?;
-            let sender = self.sender()?;
-            let (socket, _) = listener.accept().await?;
-            let (progress, cancel) = (Progress::default(), CancellationToken::new());
-            let received = pipeline::run(socket, Discard, &options, &progress, &cancel).await;
-            received.map_err(io::Error::other)?;
-            wait(sender)
-        })
-    }
 }
 
 /// Times of one comparison.
@@ -173,12 +255,13 @@ struct Table {
     title: String,
     references: Vec<String>,
     rows: Vec<(String, Vec<Duration>)>,
+    peak_kib: u64,
 }
 
 impl Table {
     fn new(title: &str, references: &[&str]) -> Self {
         let references = references.iter().map(|&name| name.to_owned()).collect();
-        Self { title: title.to_owned(), references, rows: Vec::new() }
+        Self { title: title.to_owned(), references, rows: Vec::new(), peak_kib: 0 }
     }
 
     fn time(&mut self, name: &str, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
@@ -194,8 +277,28 @@ impl Table {
         Ok(())
     }
 
+    /// Times a process of our own, and what must happen beside it.
+    fn ours(
+        &mut self,
+        name: &str,
+        job: Job,
+        beside: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut peak_kib = 0;
+        self.time(name, || {
+            let child = job.command()?.stdout(Stdio::piped()).spawn()?;
+            beside()?;
+            let output = child.wait_with_output()?;
+            let answer = String::from_utf8_lossy(&output.stdout).trim().parse();
+            peak_kib = answer.map_err(io::Error::other)?;
+            Ok(())
+        })?;
+        self.peak_kib = self.peak_kib.max(peak_kib);
+        Ok(())
+    }
+
     fn print(&self) {
-        println!("\n{}", self.title);
+        println!("\n{} (peak memory {} MiB)", self.title, self.peak_kib >> 10);
         for (name, times) in &self.rows {
             let (best, median) = (seconds(times, 0), seconds(times, times.len() / 2));
             print!("  {name:22} best {best:5.2} s, median {median:5.2} s");
@@ -220,18 +323,6 @@ fn seconds(times: &[Duration], rank: usize) -> f64 {
 
 fn remove(path: &Path) -> io::Result<()> {
     if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
-}
-
-async fn receive_file<S: Sink>(
-    stream: &Path,
-    sink: S,
-    hash_files: bool,
-) -> io::Result<Received<S>> {
-    let options = Options { hash_files, ..Options::default() };
-    let (progress, cancel) = (Progress::default(), CancellationToken::new());
-    let source = File::open(stream)?;
-    let received = pipeline::run_blocking(source, sink, &options, &progress, &cancel).await;
-    received.map_err(io::Error::other)
 }
 
 /// Writes a stream of [`FILES`] files, `together` of them interleaved chunk by chunk.

@@ -22,6 +22,7 @@ pub mod completeness;
 mod error;
 mod names;
 mod path;
+mod payload;
 pub mod reader;
 mod sparse;
 

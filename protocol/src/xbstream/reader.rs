@@ -20,7 +20,8 @@ use super::chunk::{Body, ChunkHeader, Dialect, Extent, Flags};
 use super::error::{Fault, StreamError};
 use super::names::{Names, OpenFile};
 use super::path::EntryPath;
-use super::sparse::{SparseMap, Step};
+use super::payload::{Payload, Taken, at_most};
+use super::sparse::SparseMap;
 
 /// Largest payload of a chunk that is taken unless configured. Tools write 10 MiB, or whatever their
 /// user chose as read buffer.
@@ -129,6 +130,16 @@ enum Progress {
     Enter(State),
 }
 
+impl From<Taken> for Progress {
+    fn from(taken: Taken) -> Self {
+        match taken {
+            Taken::Nothing => Self::NeedsInput,
+            Taken::Event(event) => Self::Event(event),
+            Taken::All => Self::Enter(State::Header),
+        }
+    }
+}
+
 impl Reader {
     /// Starts before the first byte of a stream.
     pub fn new(config: ReaderConfig) -> Self {
@@ -217,7 +228,7 @@ impl Reader {
         let progress = match &mut self.state {
             State::Header => return self.read_header(input),
             State::Map { .. } => return self.read_map(input),
-            State::Payload(payload) => payload.read(input)?,
+            State::Payload(payload) => payload.take(input)?.into(),
             State::Skip { left } => skip(left, input),
             State::Failed(error) => return Err(error.fault),
         };
@@ -382,68 +393,6 @@ fn skip(left: &mut u64, input: &mut Bytes) -> Progress {
     let taken = input.split_to(at_most(*left, input.len()));
     *left -= taken.len() as u64;
     if *left == 0 { Progress::Enter(State::Header) } else { Progress::NeedsInput }
-}
-
-/// The smaller of the two.
-fn at_most(wanted: u64, available: usize) -> usize {
-    usize::try_from(wanted).map_or(available, |wanted| wanted.min(available))
-}
-
-/// The payload of a chunk on its way through.
-#[derive(Debug)]
-struct Payload {
-    file: FileId,
-    left: u64,
-    expected: u32,
-    checksum: crc32fast::Hasher,
-    holes: Option<SparseMap>,
-}
-
-impl Payload {
-    fn new(
-        file: FileId,
-        extent: &Extent,
-        checksum: crc32fast::Hasher,
-        holes: Option<SparseMap>,
-    ) -> Self {
-        Self { file, left: extent.length, expected: extent.checksum, checksum, holes }
-    }
-
-    fn read(&mut self, input: &mut Bytes) -> Result<Progress, Fault> {
-        let run = match self.holes.as_mut().map(SparseMap::next) {
-            Some(Step::Hole(length)) => {
-                return Ok(Progress::Event(Event::Hole { file: self.file, length }));
-            }
-            Some(Step::Run(length)) => length,
-            Some(Step::Done) => 0,
-            None => self.left,
-        };
-        if run == 0 {
-            return self.verify().map(|()| Progress::Enter(State::Header));
-        }
-        let bytes = input.split_to(at_most(run, input.len()));
-        if bytes.is_empty() {
-            return Ok(Progress::NeedsInput);
-        }
-        self.take(&bytes)?;
-        Ok(Progress::Event(Event::Data { file: self.file, bytes }))
-    }
-
-    fn take(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.checksum.update(bytes);
-        let taken = bytes.len() as u64;
-        self.left -= taken;
-        if let Some(holes) = &mut self.holes {
-            holes.advance(taken);
-        }
-        // Verified before the last piece is delivered, not at the next call.
-        if self.left == 0 { self.verify() } else { Ok(()) }
-    }
-
-    fn verify(&self) -> Result<(), Fault> {
-        let (expected, found) = (self.expected, self.checksum.clone().finalize());
-        if expected == found { Ok(()) } else { Err(Fault::Checksum { expected, found }) }
-    }
 }
 
 #[cfg(test)]
