@@ -35,14 +35,6 @@ impl<'a> Consensus<'a> {
                 .all(|(_, node)| node.join.as_ref().is_some_and(|join| self.is_consistent(join)))
     }
 
-    /// Have all who come from another view finished that view alike? Servers do not ask; then two of
-    /// them can disagree on which of its last messages are safe.
-    pub(super) fn is_reached_elsewhere(&self) -> bool {
-        let votes = || self.nodes.operational().filter_map(|(_, node)| node.join.as_ref());
-        let done = |join: &Join| (join.proposal.safe, join.proposal.aru);
-        votes().all(|a| votes().all(|b| a.view != b.view || done(a) == done(b)))
-    }
-
     /// Does a proposal say what my own proposal says, and what I have?
     pub(super) fn is_consistent(&self, theirs: &Join) -> bool {
         self.equals_mine(theirs)

@@ -5,7 +5,8 @@
 
 use super::current_view::CurrentView;
 use super::message::{
-    Body, Flags, Gap, Header, Install, MESSAGE_BYTES_MAX, Message, NodeEntry, Proposal, User, split_aggregate,
+    Body, Flags, Gap, Header, Install, MESSAGE_BYTES_MAX, Message, NodeEntry, Proposal, User,
+    split_aggregate,
 };
 use super::nodes::Nodes;
 use super::seqno::{Range, Seqno};

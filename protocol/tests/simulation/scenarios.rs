@@ -141,7 +141,7 @@ fn death_and_birth(seed: u64, without_rule: bool) {
     let servers = world.add_all(&["n1", "n2", "n3"], Kind::Data);
     let guest = world.add("z1", Kind::Ours);
     for machine in &mut world.machines {
-        machine.settings.config.evs.without_install_coverage = without_rule;
+        machine.settings.config.evs.imitates_servers = without_rule;
     }
     world.tcp.set_delay_max(Duration::from_millis(50));
     world.tcp.drop_percent = 10;

@@ -11,7 +11,6 @@ use galera_protocol::gmcast::address::HostPort;
 use galera_protocol::gmcast::{self, LinkEnd, LinkId};
 use galera_protocol::id::{NodeId, StateId};
 use galera_protocol::member::{Action, Command, Config, EndReason, Event, Identity, Input};
-use galera_protocol::pc;
 use galera_protocol::testing::{History, Random};
 use galera_protocol::time::{Duration, Instant};
 
