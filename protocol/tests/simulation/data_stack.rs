@@ -44,7 +44,12 @@ pub(crate) struct DataStack {
 }
 
 impl DataStack {
-    pub(crate) fn new(settings: &Settings, identity: Identity, seed: u64, history: History) -> Self {
+    pub(crate) fn new(
+        settings: &Settings,
+        identity: Identity,
+        seed: u64,
+        history: History,
+    ) -> Self {
         let mut actions = VecDeque::new();
         let (me, saved) = match identity {
             Identity::Fresh(me) => (me, None),

@@ -58,8 +58,7 @@ struct Installed {
 
 /// Where every member of a primary view stands after the same messages.
 type Standing = (StateKind, Option<GroupFacts>, Vec<(NodeId, gcs::Status, u32)>);
-type GroupFacts =
-    (gcs::ConfigurationId, galera_protocol::id::StateId, gcs::Seqno, gcs::Protocols);
+type GroupFacts = (gcs::ConfigurationId, galera_protocol::id::StateId, gcs::Seqno, gcs::Protocols);
 
 /// Everything that was ever delivered, installed or agreed on.
 #[derive(Debug, Default)]
@@ -218,7 +217,9 @@ impl Oracle {
         }
         if let Some((before, last)) = self.chain.last() {
             let goes_on = self.allows_rivals || self.goes_on(last, &installed);
-            ensure(goes_on, || format!("{id} {installed:?} has no right to follow {before} {last:?}"))?;
+            ensure(goes_on, || {
+                format!("{id} {installed:?} has no right to follow {before} {last:?}")
+            })?;
         }
         self.primary_views += 1;
         self.chain.push((id, installed));
@@ -242,11 +243,6 @@ impl Oracle {
     /// A founder starts the chain anew, because the operator says so.
     pub(crate) fn forget_chain(&mut self) {
         self.chain.clear();
-    }
-
-    /// The members of the last primary view.
-    pub(crate) fn tip(&self) -> BTreeSet<NodeId> {
-        self.chain.last().map(|(_, last)| last.members.keys().copied().collect()).unwrap_or_default()
     }
 
     /// The same messages of one primary view lead everybody to the same table.

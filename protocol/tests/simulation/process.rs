@@ -5,9 +5,7 @@ use std::collections::VecDeque;
 use galera_protocol::evs::{self, Evs};
 use galera_protocol::gcs::Gcs;
 use galera_protocol::id::NodeId;
-use galera_protocol::member::{
-    Action, Config, EndReason, Identity, Input, Member, Passed,
-};
+use galera_protocol::member::{Action, Config, EndReason, Identity, Input, Member, Passed};
 use galera_protocol::pc::{self, Pc, SavedView};
 use galera_protocol::testing::{History, Random};
 use galera_protocol::time::{Duration, Instant};
@@ -55,7 +53,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn new(settings: &Settings, run: u32, identity: Identity, seed: u64, has: History) -> Self {
+    pub(crate) fn new(
+        settings: &Settings,
+        run: u32,
+        identity: Identity,
+        seed: u64,
+        has: History,
+    ) -> Self {
         let me = match &identity {
             Identity::Fresh(me) => *me,
             Identity::Saved(saved) => saved.me.next_incarnation(),

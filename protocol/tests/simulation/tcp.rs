@@ -198,7 +198,14 @@ impl Tcp {
         self.push(now, id, 0, Packet::Syn);
     }
 
-    pub(crate) fn send(&mut self, now: Instant, from: Process, link: LinkId, body: Bytes, droppable: bool) {
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        from: Process,
+        link: LinkId,
+        body: Bytes,
+        droppable: bool,
+    ) {
         if droppable && self.random.percent(self.drop_percent) {
             return;
         }
@@ -216,11 +223,8 @@ impl Tcp {
     }
 
     fn find(&self, process: Process, link: LinkId) -> Option<(u64, usize)> {
-        let is_end =
-            |end: &End| end.is_open && end.process == process && end.link == Some(link);
-        self.connections
-            .iter()
-            .find_map(|(id, c)| Some((*id, c.ends.iter().position(is_end)?)))
+        let is_end = |end: &End| end.is_open && end.process == process && end.link == Some(link);
+        self.connections.iter().find_map(|(id, c)| Some((*id, c.ends.iter().position(is_end)?)))
     }
 
     fn push(&mut self, now: Instant, id: u64, side: usize, packet: Packet) {

@@ -11,7 +11,6 @@ use galera_protocol::gmcast::address::HostPort;
 use galera_protocol::gmcast::{self, LinkEnd, LinkId};
 use galera_protocol::id::{NodeId, StateId};
 use galera_protocol::member::{Action, Command, Config, EndReason, Event, Identity, Input};
-use galera_protocol::pc;
 use galera_protocol::testing::{History, Random};
 use galera_protocol::time::{Duration, Instant};
 
@@ -132,9 +131,8 @@ impl World {
             None => Identity::Fresh(self.fresh_id(host)),
         };
         let others = (0..self.machines.len()).filter(|other| *other != host);
-        let initial = others.map(|other| {
-            HostPort { host: address(other).ip().to_string(), port: PORT }
-        });
+        let initial =
+            others.map(|other| HostPort { host: address(other).ip().to_string(), port: PORT });
         let initial = initial.collect();
         let seed = self.random.next_u64();
         let machine = &mut self.machines[host];
@@ -488,7 +486,8 @@ impl World {
         let everybody: BTreeSet<_> = self.running().map(|process| process.me).collect();
         let is_in = |process: &Process| {
             let members: BTreeSet<_> = process.gcs().members().iter().map(|m| m.node).collect();
-            let is_synced = |m: &galera_protocol::gcs::Member| m.is_stateless || m.status == Status::Synced;
+            let is_synced =
+                |m: &galera_protocol::gcs::Member| m.is_stateless || m.status == Status::Synced;
             process.is_primary()
                 && process.gcs().state() == StateKind::Primary
                 && members == everybody
@@ -534,7 +533,8 @@ impl World {
                 Some(process) => {
                     let (evs, pc) = (process.evs().status(), process.pc().status());
                     let rows = process.gcs().members();
-                    let rows: Vec<_> = rows.iter().map(|m| (m.name.to_string(), m.status)).collect();
+                    let rows: Vec<_> =
+                        rows.iter().map(|m| (m.name.to_string(), m.status)).collect();
                     writeln!(
                         text,
                         "{name} {} frozen {}: evs {:?} {} of {}; pc {} {} weight {}; gcs {:?} {rows:?}",
@@ -598,4 +598,3 @@ fn host_at(address: SocketAddr) -> Option<Host> {
         IpAddr::V4(_) | IpAddr::V6(_) => None,
     }
 }
-
