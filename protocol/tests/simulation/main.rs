@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `SIM_SEED=n` | runs only the life with this seed, and prints what happened |
 //! | `SIM_FRAMES=1` | with it, prints every frame that is sent |
+//! | `SIM_FIRST=n` | begins with this seed |
 //! | `SIM_SEEDS=n` | runs so many random lives instead of the usual ones |
 
 mod data_stack;

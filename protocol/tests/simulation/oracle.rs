@@ -245,14 +245,6 @@ impl Oracle {
         self.chain.clear();
     }
 
-    /// The members of the last primary view.
-    pub(crate) fn tip(&self) -> BTreeSet<NodeId> {
-        self.chain
-            .last()
-            .map(|(_, last)| last.members.keys().copied().collect())
-            .unwrap_or_default()
-    }
-
     /// The same messages of one primary view lead everybody to the same table.
     fn check_standing(&mut self, process: &Process) -> Checked {
         if !process.is_primary() {
