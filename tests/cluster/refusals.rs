@@ -55,7 +55,7 @@ fn a_donor_that_does_not_exist_is_not_replaced_by_another() {
     let mut cluster = Cluster::start(2);
     let repository = Repository::create(&cluster, "repository");
     let job = Job::backup(&cluster, &repository.url).flag("--donor", "n20");
-    expect_failure(&mut cluster, &repository, job, &[78], &["n20"]);
+    expect_failure(&mut cluster, &repository, job, &[102], &["donor"]);
     assert_nobody_was_asked(&cluster);
     cluster.assert_unharmed();
 }
@@ -93,7 +93,7 @@ fn a_full_disk_fails_the_backup() {
     // A small file system that only this backup sees and that goes with it.
     let script = format!(
         "exec unshare --mount $([ $(id -u) = 0 ] || echo --map-root-user) bash -c '
-           mount -t tmpfs -o size=8m small \"$0\" || exit 99
+           mount -t tmpfs -o size=512k small \"$0\" || exit 99
            \"$@\"; code=$?; find \"$0\" -name manifest.json >\"$0.seen\"; exit $code' '{}' \"$@\"",
         repository.path.display()
     );
