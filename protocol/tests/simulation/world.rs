@@ -573,14 +573,12 @@ fn describe(event: &Event) -> String {
 
 fn describe_frame(body: &bytes::Bytes) -> String {
     let Ok(message) = gmcast::message::Message::decode(body) else { return "?".into() };
-    match &message.body {
-        gmcast::message::Body::User { relay, payload } => {
-            match evs::message::Message::decode(payload) {
-                Ok(evs) => format!("{} {relay:?} {:?} {:?}", message.source, evs.header, evs.body),
-                Err(error) => error.to_string(),
-            }
-        }
-        other => format!("{other:?}"),
+    let gmcast::message::Body::User { relay, payload } = &message.body else {
+        return format!("{:?}", message.body);
+    };
+    match evs::message::Message::decode(payload) {
+        Ok(evs) => format!("{} {relay:?} {:?} {:?}", message.source, evs.header, evs.body),
+        Err(error) => error.to_string(),
     }
 }
 
