@@ -97,7 +97,7 @@ pub(crate) fn whole<'a, T>(
 ) -> Result<T, DecodeError> {
     let at = |rest: &[u8]| input.len().saturating_sub(rest.len());
     match parser(input) {
-        Ok((rest, value)) if rest.is_empty() => Ok(value),
+        Ok(([], value)) => Ok(value),
         Ok((rest, _)) => {
             Err(DecodeError { message, field: "end", offset: at(rest), problem: Problem::Trailing })
         }

@@ -315,14 +315,10 @@ impl Member {
     }
 
     fn on_link(&mut self, now: Instant, input: gmcast::Input) {
-        match &input {
-            gmcast::Input::Accepted { link, .. } => {
-                self.links.insert(*link);
-            }
-            gmcast::Input::Closed { link, .. } => {
-                self.links.remove(link);
-            }
-            _ => {}
+        if let gmcast::Input::Accepted { link, .. } = &input {
+            self.links.insert(*link);
+        } else if let gmcast::Input::Closed { link, .. } = &input {
+            self.links.remove(link);
         }
         self.layers.gmcast.handle_input(now, input);
     }

@@ -118,7 +118,15 @@ impl LinkProblem {
                 | Reason::OwnAddress
                 | Reason::Closing
                 | Reason::Forgotten => return None,
-                _ => LinkProblemKind::Unreachable,
+                Reason::Ended(_)
+                | Reason::TimedOut
+                | Reason::TimeWait
+                | Reason::PeerInTimeWait
+                | Reason::Refused(_)
+                | Reason::LinkedElsewhere
+                | Reason::Crowded
+                | Reason::Violation(_)
+                | Reason::Forbidden(_) => LinkProblemKind::Unreachable,
             },
             Event::ResolveFailed { .. } => LinkProblemKind::Unreachable,
             Event::IdentityRefused { .. } => LinkProblemKind::Refused,
@@ -141,11 +149,10 @@ fn from_donors(donors: &str) -> String {
 }
 
 fn donor_meaning(failure: &verdict::Failure) -> String {
-    match failure {
-        verdict::Failure::Transfer(Failure::DonorFailed { code, .. }) => {
-            format!(": {}", DonorCode(*code).meaning())
-        }
-        _ => String::new(),
+    if let verdict::Failure::Transfer(Failure::DonorFailed { code, .. }) = failure {
+        format!(": {}", DonorCode(*code).meaning())
+    } else {
+        String::new()
     }
 }
 
@@ -186,7 +193,16 @@ impl Error {
                 transfer_remedy(failure)
             }
             Self::OpenSink(SinkError::Occupied { .. }) => Some("choose an empty target"),
-            _ => None,
+            Self::NoMethod
+            | Self::OpenSink(_)
+            | Self::NoAddress
+            | Self::Address(_)
+            | Self::Request { .. }
+            | Self::GroupLost(_)
+            | Self::Verdict { .. }
+            | Self::Commit(_)
+            | Self::Stopped
+            | Self::OverallLimit { .. } => None,
         }
     }
 
@@ -209,10 +225,7 @@ impl Error {
 
     /// What a stop means that came from the overall limit.
     pub(super) fn after_overall_limit(self, limit: Duration) -> Self {
-        match self {
-            Self::Stopped => Self::OverallLimit { limit },
-            other => other,
-        }
+        if matches!(self, Self::Stopped) { Self::OverallLimit { limit } } else { self }
     }
 }
 
@@ -245,11 +258,11 @@ fn request_code(error: &RequestError) -> ExitCode {
 }
 
 fn transfer_remedy(failure: &Failure) -> Option<&'static str> {
-    match failure {
-        Failure::NoFirstConnection { .. } => {
-            Some("check that the donor can reach --advertise through firewalls and policies")
-        }
-        Failure::DonorFailed { .. } | Failure::DonorGone => Some("see the donor's error log"),
-        _ => None,
+    if matches!(failure, Failure::NoFirstConnection { .. }) {
+        Some("check that the donor can reach --advertise through firewalls and policies")
+    } else if matches!(failure, Failure::DonorFailed { .. } | Failure::DonorGone) {
+        Some("see the donor's error log")
+    } else {
+        None
     }
 }

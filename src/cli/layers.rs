@@ -52,9 +52,12 @@ pub(super) fn with_file(command: Command, arguments: &[OsString]) -> Result<Comm
     let table: toml::Table = text
         .parse()
         .map_err(|source| FileError::Parse { path: path.clone(), source: Box::new(source) })?;
-    table.into_iter().try_fold(command, |command, (key, value)| match value {
-        toml::Value::Table(section) => in_section(command, &path, &key, section),
-        value => everywhere(command, &path, &key, &value),
+    table.into_iter().try_fold(command, |command, (key, value)| {
+        if let toml::Value::Table(section) = value {
+            in_section(command, &path, &key, section)
+        } else {
+            everywhere(command, &path, &key, &value)
+        }
     })
 }
 

@@ -111,13 +111,16 @@ async fn read_frames(
 
 /// What the operating system's error means for a link.
 pub(super) fn end_of(error: &io::Error) -> LinkEnd {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => LinkEnd::ConnectionRefused,
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => LinkEnd::Reset,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => LinkEnd::Unreachable,
-        io::ErrorKind::TimedOut => LinkEnd::TimedOut,
-        _ => LinkEnd::Other,
-    }
+    const ENDS: [(io::ErrorKind, LinkEnd); 6] = [
+        (io::ErrorKind::ConnectionRefused, LinkEnd::ConnectionRefused),
+        (io::ErrorKind::ConnectionReset, LinkEnd::Reset),
+        (io::ErrorKind::BrokenPipe, LinkEnd::Reset),
+        (io::ErrorKind::HostUnreachable, LinkEnd::Unreachable),
+        (io::ErrorKind::NetworkUnreachable, LinkEnd::Unreachable),
+        (io::ErrorKind::TimedOut, LinkEnd::TimedOut),
+    ];
+    let known = ENDS.into_iter().find(|(kind, _)| *kind == error.kind());
+    known.map_or(LinkEnd::Other, |(_, end)| end)
 }
 
 /// Writes until the queue is closed and empty, or the link fails; the reader sees the failure too.

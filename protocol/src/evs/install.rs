@@ -175,7 +175,7 @@ impl Evs {
     /// Who comes along from the old view.
     fn transitional_view(&self, join: &Join) -> View {
         let of_view = |which: fn(&NodeEntry) -> bool| {
-            let listed = join.proposal.nodes.filtered(move |entry| which(entry));
+            let listed = join.proposal.nodes.filtered(which);
             let came = listed.filter(|(id, e)| e.view == self.view.id && self.view.contains(id));
             came.map(|(id, _)| *id).collect::<BTreeSet<NodeId>>()
         };
