@@ -6,7 +6,12 @@
 //! checksum as its peers in every table: a row too many or too few at the start would have stopped
 //! it or would show.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::Path,
+    process::Command,
+};
 
 use crate::{
     support::{
@@ -53,21 +58,29 @@ fn two_gibibytes_are_backed_up_under_load_within_128_mebibytes_of_memory() {
 fn a_backup_straight_into_a_data_directory_starts_after_prepare() {
     let mut cluster = Cluster::start(2);
     ledger::create(cluster.node(0));
-    let raw = cluster.path("raw");
-    let to = format!("datadir:{}", raw.display());
+    let directory = cluster.path("restored");
+    let to = format!("datadir:{}", directory.display());
     Job::backup(&cluster, &to).flag("--donor", "n2").run(seconds(120)).expect(&[0]);
-    let restored = cluster.path("restored");
-    Job::restore(&to, &restored)
-        .switch("--prepare")
-        .switch("--bootstrap")
-        .run(seconds(120))
-        .expect(&[0]);
-    let mut server = cluster.adopt("restored-node", &restored);
+    prepare(&directory, &cluster.path("prepare.log"));
+    let mut server = cluster.adopt("restored-node", &directory);
     server.start(&Start::Bootstrap);
     server.wait_synced();
     assert_eq!(ledger::verify(&server), 0);
     assert_eq!(content::checksums(&server), content::checksums(cluster.node(0)));
     cluster.assert_unharmed();
+}
+
+/// Prepares a data directory as an administrator would, with the packaged program.
+fn prepare(directory: &Path, log: &Path) {
+    let output = File::create(log).expect("make a log file");
+    let status = Command::new("mariadb-backup")
+        .arg("--prepare")
+        .arg(format!("--target-dir={}", directory.display()))
+        .stdout(output.try_clone().expect("share a log file"))
+        .stderr(output)
+        .status()
+        .expect("run mariadb-backup");
+    assert!(status.success(), "{}", fs::read_to_string(log).unwrap_or_default());
 }
 
 /// A finished backup and what is known about the group when its data was empty.

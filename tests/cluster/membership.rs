@@ -29,7 +29,7 @@ fn twenty_joins_under_a_writer_disturb_nobody_wherever_our_uuid_lies() {
     while joins < 20 || !(has_been(&cluster, Rank::Lowest) && has_been(&cluster, Rank::Highest)) {
         assert!(joins < 80, "never the lowest or never the highest id in {joins} joins");
         let outcome = Job::backup(&cluster, "null:").flag("--donor", "nobody").run(seconds(60));
-        let outcome = outcome.expect(&[102]);
+        let outcome = outcome.expect(&[69]);
         assert!(outcome.reached("joined"), "{}", outcome.stderr);
         cluster.wait_healthy(3);
         joins += 1;

@@ -55,7 +55,7 @@ fn a_donor_that_does_not_exist_is_not_replaced_by_another() {
     let mut cluster = Cluster::start(2);
     let repository = Repository::create(&cluster, "repository");
     let job = Job::backup(&cluster, &repository.url).flag("--donor", "n20");
-    expect_failure(&mut cluster, &repository, job, &[102], &["donor"]);
+    expect_failure(&mut cluster, &repository, job, &[69], &["n20"]);
     assert_nobody_was_asked(&cluster);
     cluster.assert_unharmed();
 }
