@@ -195,6 +195,8 @@ pub struct Evs {
     isolated_until: Option<Instant>,
     last_inactivity_check: Instant,
     last_join_sent: Option<Instant>,
+    /// A JOIN of this membership change was sent late already.
+    was_join_late: bool,
     counters: Counters,
 }
 
@@ -230,6 +232,7 @@ impl Evs {
             isolated_until: None,
             last_inactivity_check: Instant::ZERO,
             last_join_sent: None,
+            was_join_late: false,
             counters: Counters::default(),
         }
     }

@@ -51,6 +51,7 @@ impl Evs {
         }
         self.arm(Timer::Inactivity, self.config.inactive_check_period);
         if matches!(from, StateKind::Operational | StateKind::Joining) {
+            self.was_join_late = false;
             self.arm(Timer::Retransmission, self.config.join_retrans_period);
             self.arm(Timer::Install, self.config.install_timeout);
         }

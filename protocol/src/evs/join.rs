@@ -165,17 +165,23 @@ impl Evs {
     }
 
     /// Existing members drop a JOIN that comes within [`JOIN_PERIOD`] of their last one, and then the
-    /// whole group waits a second for the repetition. Ours is sent when the period is over.
+    /// whole group waits a second for the repetition. Ours is sent when the period is over, but only
+    /// once in a membership change: many late ones could chase each other without end.
     fn send_join_soon(&mut self) {
         let since = self.last_join_sent.map(|last| self.now.saturating_since(last));
         match since.and_then(|since| JOIN_PERIOD.checked_sub(since)) {
-            Some(rest) if !rest.is_zero() => self.arm(Timer::Join, rest),
+            Some(rest) if !rest.is_zero() => {
+                if !self.was_join_late {
+                    self.arm(Timer::Join, rest);
+                }
+            }
             Some(_) | None => self.send_join(),
         }
     }
 
     pub(super) fn on_join_timer(&mut self) {
         if matches!(self.state, State::Gather(None)) {
+            self.was_join_late = true;
             self.send_join();
         }
     }
