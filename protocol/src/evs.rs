@@ -1,8 +1,8 @@
 //! Extended virtual synchrony: membership, total order, retransmission (spec 02).
 //!
 //! What it is for: an agreed sequence of views of the group, and inside a view messages that all
-//! members get in the same order, [`Order::Safe`] ones only once every member has them. It finds out
-//! who is gone, merges partitions, and lets members leave gracefully.
+//! members get in the same order, [`Order::Safe`](crate::message::Order::Safe) ones only once every
+//! member has them. It finds out who is gone, merges partitions, and lets members leave gracefully.
 //!
 //! What it is not: it does not decide which part of a group may act (that is PC), and it does not
 //! cut messages into fragments (that is GCS).

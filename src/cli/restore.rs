@@ -1,7 +1,7 @@
 //! `restore`, `list`, `show`, `verify`: what is done with stored backups.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -31,9 +31,9 @@ const LINE_PERIOD: Duration = Duration::from_secs(5);
 pub(super) struct Args {
     #[command(flatten)]
     select: SelectArgs,
-    /// The data directory to make; it must not exist or be empty
+    /// The data directory to make; it must not exist or be empty [with --from datadir:DIR: DIR itself]
     #[arg(long, value_name = "DIR")]
-    to: PathBuf,
+    to: Option<PathBuf>,
     /// Replace a data directory that is not empty, at the end and in one step
     #[arg(long)]
     force: bool,
@@ -69,7 +69,8 @@ pub(super) struct Args {
 /// Which backup.
 #[derive(Debug, clap::Args)]
 pub(super) struct SelectArgs {
-    /// The repository: file:///DIR, with #ID to name one backup
+    /// The repository: file:///DIR, with #ID to name one backup. For `restore` also datadir:DIR, which
+    /// a backup was received into: it is finished in place
     #[arg(long, value_name = "REPOSITORY")]
     from: String,
     /// The backup's id, or `latest`
@@ -105,6 +106,10 @@ fn owner(text: &str) -> Result<Owner, String> {
 /// Why a stored backup could not be used.
 #[derive(Debug, thiserror::Error)]
 enum Error {
+    #[error("--to is needed: the data directory to make")]
+    NoTarget,
+    #[error("--to is not for --from datadir:DIR, which is finished where it is")]
+    Elsewhere,
     #[error("--from")]
     Url(#[from] crate::repository::RepositoryUrlError),
     #[error("--id {0:?} is neither a backup's id nor `latest`")]
@@ -130,7 +135,9 @@ enum Error {
 impl Error {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Url(_) | Self::Id(_) | Self::Path { .. } => ExitCode::Usage,
+            Self::NoTarget | Self::Elsewhere | Self::Url(_) | Self::Id(_) | Self::Path { .. } => {
+                ExitCode::Usage
+            }
             Self::Output(_) => ExitCode::SinkFailed,
             Self::Repository(error) => ExitCode::from_number(error.exit_code()),
             Self::Restore(error) => ExitCode::from_number(error.exit_code()),
@@ -161,7 +168,16 @@ impl SelectArgs {
 }
 
 impl Args {
-    fn config(&self, progress: &Arc<ReadProgress>) -> RestoreConfig {
+    fn config(&self, target: PathBuf, progress: &Arc<ReadProgress>) -> RestoreConfig {
+        RestoreConfig {
+            target,
+            force: self.force,
+            finish: self.finish_config(),
+            read: ReadConfig { progress: Arc::clone(progress), ..ReadConfig::default() },
+        }
+    }
+
+    fn finish_config(&self) -> FinishConfig {
         let mut finish = FinishConfig {
             prepare: self.prepare.then(|| self.prepare_config()),
             role: self.role(),
@@ -169,12 +185,7 @@ impl Args {
             ..FinishConfig::default()
         };
         finish.position.server.clone_from(&self.server_binary);
-        RestoreConfig {
-            target: self.to.clone(),
-            force: self.force,
-            finish,
-            read: ReadConfig { progress: Arc::clone(progress), ..ReadConfig::default() },
-        }
+        finish
     }
 
     fn role(&self) -> Option<Role> {
@@ -198,15 +209,35 @@ impl Args {
 
 /// Runs `restore`.
 pub(super) async fn run(args: Args, output: Output) -> ExitCode {
-    conclude(restore(args, output).await)
+    let restored = match args.select.from.strip_prefix("datadir:").map(PathBuf::from) {
+        Some(directory) => finish_in_place(args, &directory, output).await,
+        None => restore(args, output).await,
+    };
+    conclude(restored)
+}
+
+/// What `backup --to datadir:` made needs only what comes after the files.
+async fn finish_in_place(args: Args, directory: &Path, output: Output) -> Result<ExitCode, Error> {
+    if args.to.is_some() {
+        return Err(Error::Elsewhere);
+    }
+    let stop = Stop::listen().map_err(Error::Signals)?;
+    let config = args.finish_config();
+    let finished = tokio::select! {
+        finished = restore::finish_directory(directory, &config) => finished?,
+        code = stop.requested() => return Err(Error::Stopped(code)),
+    };
+    answer_restored(&finished, None, output);
+    Ok(ExitCode::Success)
 }
 
 async fn restore(args: Args, output: Output) -> Result<ExitCode, Error> {
     let stop = Stop::listen().map_err(Error::Signals)?;
+    let target = args.to.clone().ok_or(Error::NoTarget)?;
     let backup = args.select.open().await?;
     let progress = Arc::default();
-    let config = args.config(&progress);
-    talk::say(&format!("restoring {} into {}", backup.manifest().backup_id, args.to.display()));
+    talk::say(&format!("restoring {} into {}", backup.manifest().backup_id, target.display()));
+    let config = args.config(target, &progress);
     let ended = CancellationToken::new();
     let shown = tokio::spawn(show(Arc::clone(&progress), ended.clone()));
     let restored = tokio::select! {
@@ -215,7 +246,7 @@ async fn restore(args: Args, output: Output) -> Result<ExitCode, Error> {
     };
     ended.cancel();
     let _ = shown.await;
-    answer_restored(&restored?, backup.manifest(), output);
+    answer_restored(&restored?, Some(backup.manifest()), output);
     Ok(ExitCode::Success)
 }
 
@@ -235,13 +266,14 @@ async fn show(progress: Arc<ReadProgress>, ended: CancellationToken) {
     }
 }
 
-fn answer_restored(restored: &Restored, manifest: &Manifest, output: Output) {
+fn answer_restored(restored: &Restored, manifest: Option<&Manifest>, output: Output) {
+    let id = manifest.map(|manifest| manifest.backup_id.to_string());
     let directory = restored.directory.display().to_string();
     match output {
         Output::Json => talk::answer(
             &serde_json::json!({
                 "directory": directory,
-                "backup_id": manifest.backup_id,
+                "backup_id": id,
                 "uuid": restored.position.as_ref().map(|position| position.uuid.to_string()),
                 "seqno": restored.position.as_ref().map(|position| position.seqno),
             })
@@ -249,14 +281,18 @@ fn answer_restored(restored: &Restored, manifest: &Manifest, output: Output) {
         ),
         Output::Text => talk::answer(&match &restored.position {
             Some(position) => {
-                format!("restored {} into {directory}, at {position}", manifest.backup_id)
+                format!("restored {} into {directory}, at {position}", name(&id))
             }
             None => format!(
                 "restored {} into {directory}, not prepared: no server can start from it yet",
-                manifest.backup_id
+                name(&id)
             ),
         }),
     }
+}
+
+fn name(id: &Option<String>) -> &str {
+    id.as_deref().unwrap_or("the backup")
 }
 
 /// Runs `list`.

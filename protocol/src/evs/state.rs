@@ -31,7 +31,7 @@ pub(super) enum State {
     Leaving,
 }
 
-/// [`State`] without its data.
+/// The state without its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StateKind {
     /// Not started, or finished.
