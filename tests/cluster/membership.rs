@@ -37,7 +37,9 @@ fn twenty_joins_under_a_writer_disturb_nobody_wherever_our_uuid_lies() {
     writer.wait_progress(20);
     let report = writer.stop();
     assert_eq!(report.failed, 0, "{report:?}");
-    assert!(report.longest < seconds(5), "a commit took as long as after a crash: {report:?}");
+    // A membership change costs one or more periods of a second, for the servers drop what comes too
+    // early; only an install time-out (7.5 s) or worse would mean that we disturbed the group.
+    assert!(report.longest < seconds(8), "a commit took as long as an outage: {report:?}");
     cluster.assert_unharmed();
 }
 
