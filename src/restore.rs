@@ -37,6 +37,7 @@ use self::finish::{Known, blocking};
 use self::staging::Staging;
 use crate::pipeline::manifest::Manifest;
 use crate::repository::{Backup, Plan, ReadConfig};
+use crate::sink::datadir::MANIFEST_NAME;
 
 /// How to restore.
 #[derive(Clone, Debug)]
@@ -122,10 +123,6 @@ async fn build(
     backup.read_into(plan, files, read).await?;
     finish::finish(place, Some(Known::from(backup.manifest())), finish).await
 }
-
-/// The manifest's name in a directory made by the sink `datadir:`.
-const MANIFEST_NAME: &str = "galera-sst-manifest.json";
-
 fn known_from(directory: &Path) -> Option<Known> {
     let json = std::fs::read(directory.join(MANIFEST_NAME)).ok()?;
     Manifest::decode(&json).ok().as_ref().map(Known::from)

@@ -150,13 +150,11 @@ impl Record {
     }
 
     fn versions(&self, summary: &StreamSummary) -> Versions {
-        let info = summary.about.iter().find(|(path, _)| path.file_name().ends_with(b"_info"));
         let is_summary = |name: &[u8]| matches!(name, b"xtrabackup_info" | b"mariadb_backup_info");
         let info = summary
             .about
             .iter()
             .find(|(path, _)| is_summary(path.file_name()))
-            .or(info)
             .map(|(_, text)| BackupInfo::parse(text))
             .unwrap_or_default();
         let told = self.metadata.as_ref().and_then(|metadata| metadata.server_version.clone());

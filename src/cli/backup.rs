@@ -126,7 +126,12 @@ impl Args {
         Ok(backup::Config {
             member,
             listener: self.listener(),
-            stream: pipeline::Options { idle_limit: self.idle_timeout, ..Default::default() },
+            // The packs have hashes of their own; nothing else reads the stream's.
+            stream: pipeline::Options {
+                idle_limit: self.idle_timeout,
+                hash_files: false,
+                ..Default::default()
+            },
             donors: self.donor.clone(),
             methods: self.method.in_order(),
             advertise: self.advertise.clone().unwrap_or_default(),

@@ -1,14 +1,14 @@
-//! `grastate.dat`, byte for byte as a server writes it (spec 05 §5.2).
+//! The `grastate.dat` of a restored directory: its position, and what the node is to be.
 
-use core::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
 
 use super::position::Position;
+use crate::sink::datadir::Grastate;
 
 /// The file's name in a data directory.
-pub(crate) const NAME: &str = "grastate.dat";
+pub(crate) const NAME: &str = Grastate::NAME;
 
 /// What a restored node is to be in the new cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,25 +28,10 @@ impl Role {
     }
 }
 
-struct Grastate<'a> {
-    position: &'a Position,
-    safe_to_bootstrap: bool,
-}
-
-impl fmt::Display for Grastate<'_> {
-    /// The last line needs its newline too: without it, servers read `safe_to_bootstrap: 1`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "# GALERA saved state")?;
-        writeln!(f, "version: 2.1")?;
-        writeln!(f, "uuid:    {}", self.position.uuid)?;
-        writeln!(f, "seqno:   {}", self.position.seqno)?;
-        writeln!(f, "safe_to_bootstrap: {}", u8::from(self.safe_to_bootstrap))
-    }
-}
-
 /// Writes the file. It is the last one of a data directory: with it a server believes the rest.
 pub(crate) fn write(directory: &Path, position: &Position, role: Role) -> io::Result<()> {
-    let grastate = Grastate { position, safe_to_bootstrap: role.is_safe_to_bootstrap() };
+    let Position { uuid, seqno, .. } = *position;
+    let grastate = Grastate { uuid, seqno, safe_to_bootstrap: role.is_safe_to_bootstrap() };
     let mut file = OpenOptions::new().write(true).create_new(true).open(directory.join(NAME))?;
     file.write_all(grastate.to_string().as_bytes())?;
     file.sync_all()
@@ -82,7 +67,8 @@ mod tests {
     fn only_the_first_ordinal_may_bootstrap() {
         assert!(Role::Ordinal(0).is_safe_to_bootstrap());
         assert!(!Role::Ordinal(1).is_safe_to_bootstrap());
-        let grastate = Grastate { position: &position(-1), safe_to_bootstrap: false };
+        let Position { uuid, seqno, .. } = position(-1);
+        let grastate = Grastate { uuid, seqno, safe_to_bootstrap: false };
         assert!(grastate.to_string().ends_with("seqno:   -1\nsafe_to_bootstrap: 0\n"));
     }
 
