@@ -1,1 +1,4 @@
+mod bench;
+mod order;
 mod simulation;
+mod states;
