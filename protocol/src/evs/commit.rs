@@ -24,6 +24,11 @@ impl EarlyCommits {
         self.0.clear();
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     fn insert(&mut self, source: NodeId, view: ViewId, install: FifoSeqno) {
         if self.0.len() < NODES_MAX || self.0.contains_key(&source) {
             self.0.insert(source, (view, install));
@@ -69,8 +74,8 @@ impl Evs {
     pub(super) fn is_install_refused_by(&self, join: &Join) -> bool {
         let Some(pending) = self.pending() else { return false };
         let is_ours = pending.join.source == self.me && join.source != self.me;
-        let is_late = self.now.saturating_since(pending.accepted_at)
-            >= self.config.join_retrans_period;
+        let is_late =
+            self.now.saturating_since(pending.accepted_at) >= self.config.join_retrans_period;
         is_ours
             && is_late
             && self.config.exceeds_servers()

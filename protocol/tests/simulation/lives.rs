@@ -189,12 +189,15 @@ impl Life {
         self.world.run_until(Duration::from_secs(seconds), is_complete)
     }
 
-    /// Stops all servers and begins with the one that has most.
+    /// Stops all who vote, for they may hold a primary component without data, and begins with the
+    /// server that has most.
     fn operator_steps_in(&mut self) {
         self.operator_calls += 1;
-        for server in &self.servers {
-            self.world.kill(*server);
-            self.world.machines[*server].saved = None;
+        for host in 0..self.hosts() {
+            if self.world.machines[host].settings.config.pc.weight > 0 {
+                self.world.kill(host);
+                self.world.machines[host].saved = None;
+            }
         }
         let position = |host: &&Host| {
             let history = &self.world.machines[**host].history;

@@ -57,25 +57,8 @@ fn stay_primary(world: &mut World, seconds: u64, servers: &[Host]) {
 
 #[test]
 fn whatever_happens_to_guests_the_servers_keep_their_quorum() {
-    for seed in (0..10).filter(|seed| *seed != SLOW_MERGE) {
+    for seed in 0..10 {
         misfortunes_of_guests(seed);
-    }
-}
-
-/// A stale message of a guest's last life keeps a merge waiting until just before the install
-/// time-out; then the commits that overtook the INSTALL are missing, and the servers give each other
-/// up although nothing is wrong between them (spec 02 §6.10).
-const SLOW_MERGE: u64 = 1;
-
-/// The same between a join and a death, with 10 % of the messages lost.
-const SLOW_JOINS: [u64; 1] = [18];
-
-#[test]
-#[ignore = "known weakness: a membership change that runs into its time-out can split healthy servers"]
-fn a_slow_membership_change_does_not_separate_the_servers() {
-    misfortunes_of_guests(SLOW_MERGE);
-    for seed in SLOW_JOINS {
-        death_and_birth(seed, false);
     }
 }
 
@@ -182,8 +165,8 @@ fn death_and_birth(seed: u64, without_rule: bool) {
 fn a_joiner_does_not_harm_a_group_that_loses_a_member() {
     let has_failed =
         |seed: &u64| std::panic::catch_unwind(|| death_and_birth(*seed, false)).is_err();
-    let failed: Vec<_> =
-        (0..30).filter(|seed| !SLOW_JOINS.contains(seed)).filter(has_failed).collect();
+    // In seed 18 the change runs into its time-out, and commits overtake their INSTALL.
+    let failed: Vec<_> = (0..30).filter(has_failed).collect();
     assert!(failed.is_empty(), "seeds {failed:?}");
 }
 
