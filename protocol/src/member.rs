@@ -59,6 +59,8 @@ pub enum Command {
     DataEnded,
     /// Take another vote (`pc.weight` at run time).
     ChangeWeight(u8),
+    /// Ban a node from the group (`evs.evict`). There is no way back for it under this UUID.
+    Evict(NodeId),
     /// Leave gracefully; [`Event::Ended`] says when that is done.
     Leave,
     /// Drop all links now. The others see a crash.
@@ -331,6 +333,7 @@ impl Member {
             Command::CancelRequest => self.gcs_input(now, gcs::Input::CancelRequest),
             Command::DataEnded => self.gcs_input(now, gcs::Input::DataEnded),
             Command::ChangeWeight(weight) => self.change_weight(now, weight),
+            Command::Evict(node) => self.layers.evs.handle_input(now, evs::Input::Evict(node)),
             Command::Leave => self.leave(now, EndReason::Left),
             Command::Abandon => self.end(now, EndReason::Abandoned),
         }

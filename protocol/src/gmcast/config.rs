@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::address::{DEFAULT_PORT, HostPort};
 use super::text::GroupName;
 use crate::id::Segment;
+use crate::planted::Planted;
 use bytes::Bytes;
 
 /// Time between two rounds of the check for silent links, due keepalives and due dials.
@@ -89,6 +90,8 @@ pub struct Config {
     /// one ended ([`Gmcast::next_link`](super::Gmcast::next_link)), so that no number is used
     /// twice.
     pub first_link: u32,
+    /// A bug on purpose.
+    pub planted: Planted,
 }
 
 impl Default for Config {
@@ -105,6 +108,7 @@ impl Default for Config {
             payload_check: |payload| !payload.is_empty(),
             uuid_epoch: UNIX_EPOCH_100NS,
             first_link: 0,
+            planted: Planted::default(),
         }
     }
 }
