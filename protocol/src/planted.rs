@@ -15,10 +15,8 @@ pub enum Bug {
     NoRecovery,
     /// EVS delivers nothing between two views.
     LosesLastMessages,
-    /// EVS installs a view as soon as anybody has committed to it.
-    InstallsTooEarly,
-    /// EVS takes messages of past views for news.
-    ForgetsOldViews,
+    /// EVS does not decide a view when it is the representative.
+    NeverDecides,
     /// PC goes on with exactly half of the votes.
     HalfIsQuorum,
     /// PC founds the group anew although members of its last primary view are missing.
@@ -33,13 +31,12 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 10] = [
         Self::NoCompletion,
         Self::AcknowledgesHoles,
         Self::NoRecovery,
         Self::LosesLastMessages,
-        Self::InstallsTooEarly,
-        Self::ForgetsOldViews,
+        Self::NeverDecides,
         Self::HalfIsQuorum,
         Self::FoundsWithoutMissing,
         Self::OtherDonor,

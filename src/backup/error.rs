@@ -239,7 +239,7 @@ fn join_code(reason: &EndReason, last_link: Option<&LinkProblem>) -> ExitCode {
             Some(LinkProblemKind::Refused) => ExitCode::Refused,
             Some(LinkProblemKind::Unreachable) | None => ExitCode::Unavailable,
         },
-        EndReason::NotPrimary(_) => ExitCode::Unavailable,
+        EndReason::NotPrimary(_) | EndReason::SeveralGroups => ExitCode::Unavailable,
         EndReason::Advised(gcs::LeaveReason::ProtocolTooHigh { .. }) => ExitCode::Configuration,
         EndReason::Advised(_) => ExitCode::Unavailable,
         EndReason::Left | EndReason::Abandoned | EndReason::Evs(_) | EndReason::Pc(_) => {

@@ -7,7 +7,6 @@ use super::state::{Pending, StateKind};
 use super::{Evs, FifoSeqno, Seqno};
 use crate::id::NodeId;
 use crate::message::Order;
-use crate::planted::Bug;
 
 impl Evs {
     pub(super) fn handle_gap(&mut self, incoming: Incoming) {
@@ -89,9 +88,6 @@ impl Evs {
         set: impl Fn(&Pending) -> &std::collections::BTreeSet<NodeId>,
     ) -> bool {
         let Some(pending) = self.pending() else { return false };
-        if self.config.planted.is(Bug::InstallsTooEarly) {
-            return true;
-        }
         let listed = |id: &NodeId| pending.join.proposal.nodes.contains(id);
         let mut expected = self.nodes.operational().filter(|(id, _)| listed(id));
         expected.all(|(id, _)| set(pending).contains(id))

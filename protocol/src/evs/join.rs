@@ -10,6 +10,7 @@ use super::state::{State, StateKind};
 use super::{Evs, Step, Timer};
 use crate::id::NodeId;
 use crate::message::Order;
+use crate::planted::Bug;
 use crate::time::Duration;
 
 /// A JOIN in reaction to a JOIN is sent at most this often.
@@ -195,7 +196,8 @@ impl Evs {
 
     /// Sends the INSTALL if it is ours to send.
     pub(super) fn install_if_agreed(&mut self) {
-        let is_free = matches!(self.state, State::Gather(None));
+        let is_free =
+            matches!(self.state, State::Gather(None)) && !self.config.planted.is(Bug::NeverDecides);
         if is_free && self.is_settled_by_us() {
             self.decide();
         }

@@ -8,7 +8,6 @@ use super::message::{Body, Flags, Header, Message};
 use super::state::StateKind;
 use super::{Evs, FifoSeqno};
 use crate::id::{NodeId, ViewId};
-use crate::planted::Bug;
 
 /// A message with its originator.
 #[derive(Clone, Debug)]
@@ -130,9 +129,6 @@ impl Evs {
     /// Is this a message of the past?
     pub(super) fn is_from_previous_view(&self, source: &NodeId, view: ViewId) -> bool {
         let is_behind = self.view.contains(source) && view.seq < self.view.id.seq;
-        if self.config.planted.is(Bug::ForgetsOldViews) {
-            return false;
-        }
         is_behind || self.previous_views.contains(view)
     }
 }

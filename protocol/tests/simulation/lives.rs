@@ -25,7 +25,7 @@ pub(crate) struct Life {
 /// What is special about a life besides its seed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Terms {
-    /// Everybody has this bug, or only the guests.
+    /// Everybody has this bug, or only the guests do.
     pub(crate) bug: Option<Bug>,
 }
 
@@ -167,6 +167,7 @@ impl Life {
             self.world.command(voter, Command::ChangeWeight(weight));
             self.world.machines[voter].settings.config.pc.weight = weight;
             self.world.run(Duration::from_secs(5));
+            self.world.note_votes(voter);
         }
     }
 

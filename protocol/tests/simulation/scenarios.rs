@@ -176,3 +176,32 @@ fn without_install_coverage_a_joiner_does_harm_a_group_that_loses_a_member() {
     let has_failed = |seed| std::panic::catch_unwind(|| death_and_birth(seed, true)).is_err();
     assert!((0..200).any(has_failed));
 }
+
+/// Two groups of one name that know nothing of each other, and a guest that was given the addresses
+/// of both. Whatever it does, no server may stop.
+#[test]
+fn a_guest_with_the_addresses_of_two_groups_of_one_name_does_not_bring_them_together() {
+    for seed in 0..10 {
+        let mut world = World::new(seed);
+        let ours = world.add_all(&["a1", "a2"], Kind::Data);
+        let theirs = world.add_all(&["b1", "b2"], Kind::Data);
+        let guest = world.add("z1", Kind::Ours);
+        world.oracle.allows_rivals = true;
+        for one in &ours {
+            theirs.iter().for_each(|other| world.cut(*one, *other));
+        }
+        for group in [&ours, &theirs] {
+            world.found(group[0]);
+            world.run_seconds(2);
+            world.start(group[1]);
+        }
+        let servers: Vec<_> = ours.into_iter().chain(theirs).collect();
+        let all = servers.clone();
+        let everybody_is_primary =
+            move |world: &World| all.iter().all(|server| world.is_primary(*server));
+        world.expect(60, "two groups", everybody_is_primary);
+        world.start(guest);
+        stay_primary(&mut world, 40, &servers);
+        assert_eq!(world.machines[guest].endings, [EndReason::SeveralGroups]);
+    }
+}

@@ -211,6 +211,13 @@ impl World {
         }
     }
 
+    /// Tells the oracle which votes there are now.
+    pub(crate) fn note_votes(&mut self, host: Host) {
+        if let Some(process) = self.machines[host].running() {
+            self.oracle.note_votes(process);
+        }
+    }
+
     /// A server bans whoever runs on a host now.
     pub(crate) fn evict(&mut self, by: Host, whom: Host) {
         let Some(node) = self.machines[whom].running().map(|process| process.me) else { return };
@@ -493,7 +500,9 @@ impl World {
         if let Event::Ended(reason) = event {
             let is_planned = match &reason {
                 EndReason::Left | EndReason::Abandoned | EndReason::ConnectTimeout => true,
-                EndReason::NotPrimary(_) | EndReason::Advised(LeaveReason::OnlyStateless) => true,
+                EndReason::NotPrimary(_)
+                | EndReason::SeveralGroups
+                | EndReason::Advised(LeaveReason::OnlyStateless) => true,
                 EndReason::Refused(_) => {
                     // Banned for good: it comes back as somebody else.
                     self.machines[host].saved = None;
