@@ -1,0 +1,62 @@
+//! What operators watch: the member's picture as metrics, liveness and readiness over HTTP, and
+//! readiness for systemd.
+//!
+//! It only looks. A member is followed by its [`Picture`]; nothing here can hold one up, and a
+//! process without `--http` and without systemd does not notice it.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::member::Picture;
+
+/// Where a process's present member can be looked at. Clones look at the same.
+#[derive(Clone, Debug)]
+pub struct Monitor(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    member: watch::Sender<Option<watch::Receiver<Picture>>>,
+    is_ready: watch::Sender<bool>,
+    memberships: watch::Sender<u64>,
+}
+
+impl Default for Monitor {
+    fn default() -> Self {
+        Self(Arc::new(Shared {
+            member: watch::Sender::new(None),
+            is_ready: watch::Sender::new(false),
+            memberships: watch::Sender::new(0),
+        }))
+    }
+}
+
+impl Monitor {
+    /// A member has been started: look at this one from now on.
+    pub fn follow(&self, pictures: watch::Receiver<Picture>) {
+        self.0.member.send_replace(Some(pictures));
+        self.0.memberships.send_modify(|count| *count += 1);
+    }
+
+    /// The primary component has been reached.
+    pub fn set_ready(&self) {
+        self.0.is_ready.send_replace(true);
+    }
+
+    /// Waits for [`Monitor::set_ready`].
+    pub async fn ready(&self) {
+        let mut is_ready = self.0.is_ready.subscribe();
+        // The sender lives as long as `self`.
+        let _ = is_ready.wait_for(|is_ready| *is_ready).await;
+    }
+
+    /// The present member's picture, if there has been a member.
+    pub fn picture(&self) -> Option<Picture> {
+        self.0.member.borrow().as_ref().map(|pictures| pictures.borrow().clone())
+    }
+
+    /// How many members this process has started.
+    pub fn memberships(&self) -> u64 {
+        *self.0.memberships.borrow()
+    }
+}
