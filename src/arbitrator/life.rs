@@ -104,6 +104,7 @@ impl<'a> Life<'a> {
         match self.follow(&mut handle).await {
             Followed::Finish(outcome) => {
                 let voice = &mut self.voice;
+                voice.leave();
                 handle.leave(|event| voice.tell(&event)).await;
                 Err(outcome)
             }

@@ -47,6 +47,7 @@ pub(super) struct Voice {
     members: Vec<Member>,
     seqno: Seqno,
     state: Shown,
+    is_leaving: bool,
 }
 
 impl Voice {
@@ -65,6 +66,7 @@ impl Voice {
             members: Vec::new(),
             seqno: Seqno(0),
             state: Shown::Closed,
+            is_leaving: false,
         }
     }
 
@@ -73,10 +75,17 @@ impl Voice {
         info!("gcomm: connecting to group '{}', peer '{}'", self.group, self.peers);
     }
 
+    /// We leave: that the primary component ends for us is no loss.
+    pub(super) fn leave(&mut self) {
+        self.is_leaving = true;
+        info!("Leaving the group");
+    }
+
     /// Something happened in it.
     pub(super) fn tell(&mut self, event: &Event) {
         match event {
             Event::Link(event) => tell_link(event),
+            Event::Pc(pc::Event::QuorumLost(_)) if self.is_leaving => {}
             Event::Pc(event) => tell_pc(event),
             Event::Gcs(event) => self.tell_group(event),
             Event::Restarted { me } => {
@@ -135,6 +144,9 @@ impl Voice {
     fn tell_configuration(&mut self, configuration: &Configuration) {
         self.members.clone_from(&configuration.members);
         self.seqno = configuration.seqno;
+        if self.state == Shown::Closed {
+            self.shift(Shown::Open);
+        }
         self.me = configuration.members.get(configuration.my_index).map(|member| member.node);
         let total = self.members.len();
         let joined = self.members.iter().filter(|member| member.status.has_state()).count();

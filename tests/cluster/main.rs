@@ -6,6 +6,7 @@
 #[path = "../support/lib.rs"]
 mod support;
 
+mod arbitrator;
 mod donor_failures;
 mod harness;
 mod main_job;
