@@ -7,6 +7,7 @@ mod layers;
 mod progress;
 mod restore;
 mod signals;
+mod status;
 mod talk;
 
 use std::path::PathBuf;
@@ -56,6 +57,8 @@ enum Command {
     Backup(Box<backup::Args>),
     /// Vote in the group and store nothing: garbd's job
     Arbitrator(Box<arbitrator::Args>),
+    /// Show the group as a member sees it
+    Status(status::Args),
     /// Bring a backup back into a data directory
     Restore(restore::Args),
     /// List the backups of a repository
@@ -100,7 +103,7 @@ impl Command {
     /// A member alone is one task at a time: other threads would only hand it around.
     fn runtime(&self) -> tokio::runtime::Builder {
         match self {
-            Self::Arbitrator(_) => tokio::runtime::Builder::new_current_thread(),
+            Self::Arbitrator(_) | Self::Status(_) => tokio::runtime::Builder::new_current_thread(),
             Self::Backup(_)
             | Self::Restore(_)
             | Self::List(_)
@@ -116,6 +119,7 @@ async fn run(cli: Cli) -> u8 {
     let code = match cli.command {
         Command::Arbitrator(args) => return arbitrator::run(*args).await,
         Command::Backup(args) => backup::run(*args, output).await,
+        Command::Status(args) => status::run(args, output).await,
         Command::Restore(args) => restore::run(args, output).await,
         Command::List(args) => restore::list(args, output).await,
         Command::Show(args) => restore::show_manifest(args).await,

@@ -14,6 +14,7 @@
 //! | [`restore`] | from a repository into a data directory |
 //! | [`backup`] | the main job: all of the above in order |
 //! | [`arbitrator`] | a member that votes: garbd's job |
+//! | [`status`] | the group as a member sees it |
 //! | [`ops`] | metrics, health, systemd |
 //! | [`cli`], [`config`] | flags, files and environment into checked configuration |
 
@@ -30,3 +31,4 @@ pub mod repository;
 pub mod restore;
 pub mod sink;
 pub mod sst;
+pub mod status;

@@ -11,6 +11,7 @@
 //! ```
 
 mod driver;
+mod end;
 mod identity;
 mod link;
 mod picture;

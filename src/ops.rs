@@ -60,3 +60,19 @@ impl Monitor {
         *self.0.memberships.borrow()
     }
 }
+
+/// How many of all votes may be lost at once: what remains must outweigh it.
+pub fn quorum_margin(votes: u32) -> u32 {
+    votes.saturating_sub(1) / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_votes_is_one_too_many_to_lose() {
+        let margins = [0, 1, 2, 3, 4, 5].map(quorum_margin);
+        assert_eq!(margins, [0, 0, 0, 1, 1, 2]);
+    }
+}

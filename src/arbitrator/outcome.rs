@@ -2,7 +2,6 @@
 //! extended ones.
 
 use galera_protocol::gcs::RequestError;
-use galera_protocol::gmcast::IdentityProblem;
 use galera_protocol::member::EndReason;
 
 use super::script::{ScriptEnd, ScriptError};
@@ -76,7 +75,7 @@ impl Outcome {
             Self::ScriptEnded(end) => return end.garbd_status(),
             Self::Stopped | Self::Accepted => ExitCode::Success,
             Self::Start(_) => ExitCode::Configuration,
-            Self::NotJoined(reason) | Self::GaveUp(reason) => membership_code(reason),
+            Self::NotJoined(reason) | Self::GaveUp(reason) => ExitCode::from(reason),
             Self::Refused(_) => ExitCode::RequestRefused,
             Self::TransferFailed { .. } | Self::DonorGone => ExitCode::Donor,
             Self::GroupLost(_) | Self::StoppedEarly => ExitCode::Retry,
@@ -101,23 +100,6 @@ impl Outcome {
             | Self::GroupLost(_) => extended::GENERIC,
         };
         if is_extended { extended } else { 1 }
-    }
-}
-
-fn membership_code(reason: &EndReason) -> ExitCode {
-    match reason {
-        EndReason::Refused(IdentityProblem::Evicted | IdentityProblem::Duplicate) => {
-            ExitCode::Refused
-        }
-        EndReason::Advised(galera_protocol::gcs::LeaveReason::ProtocolTooHigh { .. }) => {
-            ExitCode::Configuration
-        }
-        EndReason::ConnectTimeout | EndReason::NotPrimary(_) | EndReason::Advised(_) => {
-            ExitCode::Unavailable
-        }
-        EndReason::Left | EndReason::Abandoned | EndReason::Evs(_) | EndReason::Pc(_) => {
-            ExitCode::Retry
-        }
     }
 }
 
