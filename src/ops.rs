@@ -4,11 +4,38 @@
 //! It only looks. A member is followed by its [`Picture`]; nothing here can hold one up, and a
 //! process without `--http` and without systemd does not notice it.
 
+pub mod http;
+mod latency;
+pub mod metrics;
+pub mod systemd;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::member::Picture;
+
+/// A running member renews its picture every second; one that has not for so long stands still.
+const PICTURE_AGE_MAX: Duration = Duration::from_secs(10);
+
+/// An answer to the question how it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Well, in these words.
+    Good(String),
+    /// Not well, for this reason.
+    Bad(String),
+}
+
+impl Health {
+    /// The words.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Good(text) | Self::Bad(text) => text,
+        }
+    }
+}
 
 /// Where a process's present member can be looked at. Clones look at the same.
 #[derive(Clone, Debug)]
@@ -53,6 +80,39 @@ impl Monitor {
     /// The present member's picture, if there has been a member.
     pub fn picture(&self) -> Option<Picture> {
         self.0.member.borrow().as_ref().map(|pictures| pictures.borrow().clone())
+    }
+
+    /// Does the member's task run? Between two memberships there is none, which is no fault.
+    pub fn liveness(&self) -> Health {
+        let member = self.0.member.borrow();
+        let Some(pictures) = member.as_ref().filter(|pictures| pictures.has_changed().is_ok())
+        else {
+            return Health::Good("not a member at this moment".into());
+        };
+        let age = pictures.borrow().taken.elapsed();
+        if age > PICTURE_AGE_MAX {
+            return Health::Bad(format!("the member has stood still for {} s", age.as_secs()));
+        }
+        Health::Good("the member runs".into())
+    }
+
+    /// Are we in the primary component?
+    pub fn readiness(&self) -> Health {
+        let member = self.0.member.borrow();
+        let Some(pictures) = member.as_ref().filter(|pictures| pictures.has_changed().is_ok())
+        else {
+            return Health::Bad("not a member of the group".into());
+        };
+        let picture = pictures.borrow();
+        let status = &picture.status;
+        match status.configuration {
+            Some((id, ..)) => Health::Good(format!(
+                "primary component of {} members, {} votes, configuration {id}",
+                status.members.len(),
+                status.pc.cluster_weight,
+            )),
+            None => Health::Bad(format!("no primary component ({})", status.pc.state)),
+        }
     }
 
     /// How many members this process has started.

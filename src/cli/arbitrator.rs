@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::signals::Stop;
@@ -11,7 +12,8 @@ use super::{garbd, talk};
 use crate::arbitrator::{self, Outcome};
 use crate::config::{Settings, SettingsError};
 use crate::exit::ExitCode;
-use crate::ops::Monitor;
+use crate::ops::http::{HttpError, HttpServer};
+use crate::ops::{Monitor, metrics, systemd};
 
 /// Arguments of `arbitrator`: garbd's, and what garbd does not have.
 #[derive(Debug, clap::Args)]
@@ -63,9 +65,31 @@ pub(super) async fn run(args: Args) -> u8 {
         stop.requested().await;
         cancel_on_signal.cancel();
     });
-    let _ = http;
+    match watched(&config, http, &cancel).await {
+        Ok(outcome) => finish(&outcome),
+        Err(error) => talk::fail(&error, ExitCode::Configuration).number(),
+    }
+}
+
+/// Runs it under the eyes of whoever watches.
+async fn watched(
+    config: &arbitrator::Config,
+    http: Option<SocketAddr>,
+    stop: &CancellationToken,
+) -> Result<Outcome, HttpError> {
     let monitor = Monitor::default();
-    finish(&arbitrator::run(&config, &monitor, &cancel).await)
+    let mut watchers = JoinSet::new();
+    if let Some(address) = http {
+        let server = HttpServer::bind(address, metrics::registry(&monitor), monitor.clone())?;
+        watchers.spawn(server.run());
+    }
+    watchers.spawn(systemd::run(monitor.clone()));
+    let stopping = stop.clone();
+    watchers.spawn(async move {
+        stopping.cancelled().await;
+        systemd::stopping();
+    });
+    Ok(arbitrator::run(config, &monitor, stop).await)
 }
 
 /// A confirmed leave is what an arbitrator that is told to stop succeeds in.

@@ -85,7 +85,8 @@ impl Driver {
         let identity = saved.clone().map_or(Identity::Fresh(fresh), Identity::Saved);
         let core = Member::new(core_config, identity, seed);
         let traffic = Traffic::default();
-        let first = Picture { status: core.status(), traffic, saved: saved.clone() };
+        let (status, taken) = (core.status(), Instant::now());
+        let first = Picture { status, traffic, taken, saved: saved.clone() };
         let (picture, pictures) = watch::channel(first);
         let driver = Self {
             core,
@@ -170,8 +171,9 @@ impl Driver {
     }
 
     fn show(&self) {
-        let (status, traffic) = (self.core.status(), self.traffic);
-        self.picture.send_replace(Picture { status, traffic, saved: self.saved.clone() });
+        let (status, traffic, saved) = (self.core.status(), self.traffic, self.saved.clone());
+        let taken = Instant::now();
+        self.picture.send_replace(Picture { status, traffic, taken, saved });
     }
 
     fn link_input(&mut self, input: gmcast::Input) {

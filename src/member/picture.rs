@@ -2,6 +2,7 @@
 
 use galera_protocol::member::Status;
 use galera_protocol::pc::SavedView;
+use tokio::time::Instant;
 
 /// Frames and bytes since the member was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Picture {
     pub status: Status,
     /// What passed the links.
     pub traffic: Traffic,
+    /// When.
+    pub taken: Instant,
     /// The identity to come back with, should this member end without having left.
     pub saved: Option<SavedView>,
 }

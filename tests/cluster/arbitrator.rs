@@ -8,8 +8,7 @@ use rustix::process::Signal;
 use crate::support::{
     cluster::Cluster,
     fault::Fault,
-    garbd,
-    ledger,
+    garbd, ledger,
     ports::Ports,
     process::{self, Process},
     server::Server,
@@ -89,9 +88,8 @@ fn a_script_written_for_garbd_works_unchanged_exit_codes_included() {
     assert!(whole.contains("backup complete"), "{whole}");
     cluster.wait_healthy(2);
 
-    let failed = Script::new(&cluster, "own-status").run(&cluster, "n2", |script| {
-        format!("{} && exit 37", receiver(script))
-    });
+    let failed = Script::new(&cluster, "own-status")
+        .run(&cluster, "n2", |script| format!("{} && exit 37", receiver(script)));
     assert!(failed.expect(37).contains("ended with 37"));
     cluster.wait_healthy(2);
 
@@ -105,9 +103,8 @@ fn a_script_written_for_garbd_works_unchanged_exit_codes_included() {
     cluster.node(1).set_fault(Fault::None);
     cluster.wait_healthy(2);
 
-    let slow = Script::new(&cluster, "slow").run(&cluster, "n2", |script| {
-        format!("{}; sleep 100", receiver(script))
-    });
+    let slow = Script::new(&cluster, "slow")
+        .run(&cluster, "n2", |script| format!("{}; sleep 100", receiver(script)));
     assert!(slow.expect(103).contains("terminated"));
     cluster.wait_healthy(2);
     cluster.assert_unharmed();
@@ -119,7 +116,8 @@ fn a_donor_that_dies_is_told_by_its_own_exit_code() {
     let mut cluster = Cluster::start(3);
     cluster.node(1).set_fault(Fault::Stalls);
     let mut script = Script::new(&cluster, "dies");
-    script.start(&cluster, "n2", |script| format!("{RECEIVER} {} {}", script.place(), script.port()));
+    script
+        .start(&cluster, "n2", |script| format!("{RECEIVER} {} {}", script.place(), script.port()));
     cluster.node(1).wait_fault();
     cluster.nodes[1].kill();
     let died = script.finish().expect(101);

@@ -84,7 +84,6 @@ impl Garbd {
         self.process.wait(limit).code()
     }
 
-
     /// Whether it has not ended by itself.
     pub(crate) fn is_running(&mut self) -> bool {
         self.process.is_running()
