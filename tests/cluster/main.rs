@@ -15,3 +15,4 @@ mod refusals;
 mod stopping;
 mod timing;
 mod verdict;
+mod watching;
