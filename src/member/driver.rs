@@ -28,6 +28,12 @@ use crate::net::socket::{self, Options};
 /// makes the peers wait.
 const LINK_EVENTS_MAX: usize = 1024;
 
+/// Frames and closings that are handled before anything else is looked at.
+const BATCH_MAX: usize = 64;
+
+/// After an accept that failed, most likely for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
 /// How long the tasks of closing links may take to flush once the member has ended.
 const END_LIMIT: Duration = Duration::from_secs(6);
 
@@ -49,6 +55,8 @@ pub(super) struct Driver {
     dial_limit: Duration,
     linger: Duration,
     leave_deadline: Option<Instant>,
+    /// Callers have to wait until then.
+    accepts_again: Option<Instant>,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
     picture: watch::Sender<Picture>,
@@ -99,6 +107,7 @@ impl Driver {
             dial_limit,
             linger: config.linger,
             leave_deadline: None,
+            accepts_again: None,
             commands,
             events,
             picture,
@@ -130,15 +139,31 @@ impl Driver {
         }
     }
 
+    /// What is due comes first: peers that never pause must not stop the clock. Of the rest each
+    /// has its turn, whatever one of them floods us with.
     async fn step(&mut self) {
         let wake_up = self.wake_up();
+        if wake_up <= Instant::now() {
+            return self.on_wake_up();
+        }
         tokio::select! {
-            biased;
-            Some((link, event)) = self.link_events.recv() => self.on_link_event(link, event),
+            Some((link, event)) = self.link_events.recv() => self.on_link_events(link, event),
             Some(outcome) = self.outcomes.join_next() => self.on_outcome(outcome),
             command = self.commands.recv() => self.on_command(command),
-            accepted = self.listener.accept() => self.on_accepted(accepted),
+            accepted = self.listener.accept(), if self.accepts_again.is_none() => {
+                self.on_accepted(accepted);
+            }
             () = sleep_until(wake_up) => self.on_wake_up(),
+        }
+    }
+
+    /// Frames come in batches; to look for everything else between two of them would cost more than
+    /// they do.
+    fn on_link_events(&mut self, link: LinkId, event: LinkEvent) {
+        self.on_link_event(link, event);
+        for _ in 1..BATCH_MAX {
+            let Ok((link, event)) = self.link_events.try_recv() else { return };
+            self.on_link_event(link, event);
         }
     }
 
@@ -148,7 +173,7 @@ impl Driver {
             .core
             .next_deadline()
             .map(|deadline| self.origin + Duration::from_micros(deadline.as_micros()));
-        [core, self.leave_deadline]
+        [core, self.leave_deadline, self.accepts_again]
             .into_iter()
             .flatten()
             .fold(Instant::now() + HEARTBEAT_PERIOD, Instant::min)
@@ -230,7 +255,11 @@ impl Driver {
     fn on_accepted(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
         let (stream, remote) = match accepted {
             Ok(accepted) => accepted,
-            Err(error) => return warn!(%error, "accept a group connection"),
+            Err(error) => {
+                warn!(%error, "accept a group connection");
+                self.accepts_again = Some(Instant::now() + ACCEPT_PAUSE);
+                return;
+            }
         };
         let options = Options::LINK.apply(&stream);
         let (Ok(()), Ok(local)) = (options, stream.local_addr()) else { return };
@@ -266,8 +295,9 @@ impl Driver {
             self.leave_deadline = None;
             self.input(Input::Command(Command::Abandon));
         }
+        self.accepts_again.take_if(|again| *again <= Instant::now());
         // Positions and counts move without events; whoever watches shall see that.
-        self.has_news = true;
+        self.has_news |= self.picture.borrow().taken.elapsed() >= HEARTBEAT_PERIOD;
         self.input(Input::Timeout);
     }
 

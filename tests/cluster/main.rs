@@ -7,6 +7,7 @@
 mod support;
 
 mod arbitrator;
+mod attacked;
 mod donor_failures;
 mod harness;
 mod main_job;
