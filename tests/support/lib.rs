@@ -5,6 +5,7 @@
 //! owner ends its processes, with whatever they forked, when it is dropped. So processes must be
 //! started by the test's own thread.
 
+pub(crate) mod attack;
 pub(crate) mod cluster;
 pub(crate) mod content;
 pub(crate) mod fault;
