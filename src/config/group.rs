@@ -101,7 +101,8 @@ impl Group {
         core.gmcast.initial = self.members(&address)?;
         core.evs.check()?;
         core.pc.check()?;
-        Ok(member::Config { core, state_directory: self.state_directory.clone(), linger })
+        let state_directory = self.state_directory.clone();
+        Ok(member::Config { core, state_directory, saved: None, linger })
     }
 
     fn group_name(&self) -> Result<GroupName, GroupError> {

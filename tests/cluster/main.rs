@@ -6,6 +6,8 @@
 #[path = "../support/lib.rs"]
 mod support;
 
+mod arbitrator;
+mod attacked;
 mod donor_failures;
 mod harness;
 mod main_job;
@@ -14,3 +16,4 @@ mod refusals;
 mod stopping;
 mod timing;
 mod verdict;
+mod watching;
