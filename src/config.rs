@@ -5,6 +5,7 @@ mod garbd;
 mod group;
 mod options;
 mod target;
+mod without_effect;
 
 pub use garbd::{Settings, SettingsError};
 pub use group::{Group, GroupError};
