@@ -305,16 +305,17 @@ impl Life {
         self.start_everybody();
     }
 
-    /// At the end every guest takes its leave, and nobody minds.
+    /// At the end every guest takes its leave, and nobody minds. What is left of earlier misfortunes
+    /// may have to time out meanwhile: a stale message of a former life, or a node that was given up.
     fn guests_leave_in_peace(&mut self) {
         for guest in self.guests.clone() {
             self.world.leave(guest);
-            self.world.expect(10, "a leave from a healthy group", move |world| {
+            self.world.expect(30, "a leave from a healthy group", move |world| {
                 world.machines[guest].endings.last() == Some(&EndReason::Left)
                     && !world.is_running(guest)
             });
         }
-        self.world.expect_whole(10);
+        self.world.expect_whole(40);
     }
 }
 

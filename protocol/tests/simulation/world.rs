@@ -494,7 +494,8 @@ impl World {
 
     fn on_event(&mut self, host: Host, event: Event, process: &mut Process) {
         self.note(host, || describe(&event));
-        if let Event::Gcs(gcs::Event::LeaveAdvised(_)) = event {
+        // Members and servers also leave when they see no use in staying.
+        if let Event::Gcs(gcs::Event::LeaveAdvised(_)) | Event::Ended(EndReason::Left) = event {
             self.oracle.leavers.insert(process.me);
         }
         if let Event::Ended(reason) = event {
