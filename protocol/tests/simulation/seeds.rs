@@ -28,6 +28,11 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
+/// As the environment has it.
+fn terms() -> Terms {
+    Terms { bug: None, stock_servers: std::env::var_os("SIM_STOCK").is_some() }
+}
+
 fn attempt(seed: u64, terms: Terms) -> Result<Life, String> {
     let outcome = catch_unwind(AssertUnwindSafe(|| live(seed, terms)));
     outcome.map_err(|panic| panic.downcast::<String>().map(|text| *text).unwrap_or_default())
@@ -47,7 +52,7 @@ fn run(first: u64, seeds: u64, jobs: usize, is_watched: bool) -> Outcome {
             if seed >= first + seeds {
                 return;
             }
-            let result = attempt(seed, Terms::default());
+            let result = attempt(seed, terms());
             let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
             record(&mut outcome, seed, seeds, result, is_watched);
         }
@@ -90,7 +95,7 @@ fn jobs() -> usize {
 #[test]
 fn groups_survive_random_lives() {
     if let Some(seed) = number("SIM_SEED") {
-        let Life { world, .. } = live(seed, Terms::default());
+        let Life { world, .. } = live(seed, terms());
         #[expect(clippy::print_stdout, reason = "somebody asked for it")]
         {
             println!("{}\n{}", world.log(), world.describe());
@@ -115,7 +120,7 @@ fn groups_survive_random_lives() {
 fn every_planted_bug_is_found() {
     let bugs: Vec<Bug> = Bug::ALL.to_vec();
     let found = bugs.iter().map(|bug| {
-        let terms = Terms { bug: Some(*bug) };
+        let terms = Terms { bug: Some(*bug), stock_servers: false };
         let shows = |seed: &u64| attempt(*seed, terms).is_err();
         (*bug, (0..SEEDS_PER_BUG).find(shows))
     });
