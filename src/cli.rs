@@ -1,11 +1,13 @@
 //! The command line: raw arguments into checked configuration, and the only place that prints.
 
 mod backup;
+mod check;
 mod layers;
 mod progress;
 mod restore;
 mod signals;
 mod talk;
+mod tls;
 
 use std::path::PathBuf;
 use std::process;

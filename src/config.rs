@@ -4,7 +4,9 @@ mod duration;
 mod group;
 mod options;
 mod target;
+mod tls;
 
 pub use group::{Group, GroupError};
 pub use options::{OptionError, Options};
 pub use target::{ParseTargetError, Target};
+pub use tls::{SecurityError, pair};

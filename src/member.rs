@@ -24,6 +24,8 @@ use galera_protocol::member::{Command, Event, Status};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::net::stream::Security;
+
 pub use identity::{IdentityError, StateDirectory};
 
 /// Events that may wait for their reader. The driver never waits for it: beyond this limit the
@@ -42,6 +44,8 @@ pub struct Config {
     pub state_directory: Option<PathBuf>,
     /// How long a graceful leave may take before links are dropped (`pc.linger`).
     pub linger: Duration,
+    /// Whether links run inside TLS.
+    pub security: Security,
 }
 
 /// Why a member could not be started.

@@ -1,3 +1,7 @@
-//! Sockets with the options that every connection of ours has.
+//! Sockets with the options that every connection of ours has, TLS, and sentences for what fails.
 
+pub mod interface;
 pub mod socket;
+pub mod stream;
+pub mod tls;
+pub mod trouble;

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 pub use archive::ArchiveReader;
 pub use conversation::{Event, Judgement};
 pub use socket::{BindError, Listen, SocketOptions};
-pub use tls::{TlsAcceptor, TlsError, TlsFiles};
+pub use tls::{DonorCheck, TlsAcceptor};
 
 /// Notices that are on their way at most: one of each kind, and one to spare.
 pub const NOTICES_MAX: usize = 4;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use galera_protocol::gcs::{self, Refusal, RequestError};
-use galera_protocol::gmcast::{IdentityProblem, LinkEnd, Refusal as LinkRefusal};
+use galera_protocol::gmcast::IdentityProblem;
 use galera_protocol::member::EndReason;
 use galera_protocol::sst::conversation::Failure;
 use galera_protocol::sst::donor_code::DonorCode;
@@ -12,6 +12,7 @@ use galera_protocol::verdict;
 
 use crate::exit::ExitCode;
 use crate::member::StartError;
+use crate::net::trouble::Trouble;
 use crate::pipeline::PipelineError;
 use crate::sink::SinkError;
 use crate::sst::BindError;
@@ -37,8 +38,8 @@ pub enum Error {
         /// How the membership ended.
         #[source]
         reason: EndReason,
-        /// The last thing that went wrong with a link.
-        last_link: Option<LinkProblem>,
+        /// The thing that went wrong with links and tells most.
+        last_link: Option<Trouble>,
     },
     /// There is no address to give to the donor.
     #[error("no address of ours is known to the group: name one with --advertise")]
@@ -58,6 +59,9 @@ pub enum Error {
     /// The membership ended before the group had the last word.
     #[error("lost the group during the transfer")]
     GroupLost(#[source] EndReason),
+    /// Whoever sent the metadata has not seen our request.
+    #[error("the donor's metadata carries another secret than our request: somebody else sent it")]
+    WrongSecret,
     /// The witnesses do not agree on a complete backup.
     #[error("{failure}{}", donor_meaning(.failure))]
     Verdict {
@@ -83,65 +87,8 @@ pub enum Error {
     },
 }
 
-/// The last thing that went wrong with a link before the join failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkProblem {
-    /// In one sentence.
-    pub(super) text: String,
-    /// What it means for the exit code.
-    pub(super) kind: LinkProblemKind,
-}
-
-/// What a problem with a link means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LinkProblemKind {
-    /// Nobody answers, or not for long.
-    Unreachable,
-    /// The members belong to another group.
-    WrongGroup,
-    /// TLS, or an identity that the members refuse.
-    Refused,
-}
-
-impl LinkProblem {
-    /// What people are told, if the event is a problem at all.
-    pub(super) fn from_event(event: &galera_protocol::gmcast::Event) -> Option<Self> {
-        use galera_protocol::gmcast::{Event, Reason};
-        let kind = match event {
-            Event::LinkClosed(closed) => match &closed.reason {
-                Reason::RefusedByPeer(LinkRefusal::InvalidGroup) => LinkProblemKind::WrongGroup,
-                Reason::Ended(LinkEnd::Tls(_)) | Reason::RefusedByPeer(_) => {
-                    LinkProblemKind::Refused
-                }
-                Reason::NotNeeded
-                | Reason::DuplicateLink
-                | Reason::OwnAddress
-                | Reason::Closing
-                | Reason::Forgotten => return None,
-                Reason::Ended(_)
-                | Reason::TimedOut
-                | Reason::TimeWait
-                | Reason::PeerInTimeWait
-                | Reason::Refused(_)
-                | Reason::LinkedElsewhere
-                | Reason::Crowded
-                | Reason::Violation(_)
-                | Reason::Forbidden(_) => LinkProblemKind::Unreachable,
-            },
-            Event::ResolveFailed { .. } => LinkProblemKind::Unreachable,
-            Event::IdentityRefused { .. } => LinkProblemKind::Refused,
-            Event::Resolved { .. }
-            | Event::LinkEstablished { .. }
-            | Event::IdentityChanged { .. }
-            | Event::OwnAddressFound { .. }
-            | Event::RelayingChanged { .. } => return None,
-        };
-        Some(Self { text: event.to_string(), kind })
-    }
-}
-
-fn hint(problem: &Option<LinkProblem>) -> String {
-    problem.as_ref().map(|problem| format!(" (last problem: {})", problem.text)).unwrap_or_default()
+fn hint(problem: &Option<Trouble>) -> String {
+    problem.as_ref().map(|problem| format!(": {problem}")).unwrap_or_default()
 }
 
 fn from_donors(donors: &str) -> String {
@@ -162,6 +109,7 @@ impl Error {
         match self {
             Self::NoMethod | Self::Listen(_) | Self::Start(_) => ExitCode::Configuration,
             Self::NoAddress | Self::Address(_) => ExitCode::Configuration,
+            Self::WrongSecret => ExitCode::Refused,
             Self::OpenSink(_) => ExitCode::CannotCreate,
             Self::Join { reason, last_link } => join_code(reason, last_link.as_ref()),
             Self::Request { error, .. } => request_code(error),
@@ -177,11 +125,7 @@ impl Error {
         match self {
             Self::Listen(_) => Some("choose another --listen address or port"),
             Self::Start(_) => Some("choose another gmcast.listen_addr in --options"),
-            Self::Join { last_link: Some(problem), .. }
-                if problem.kind == LinkProblemKind::WrongGroup =>
-            {
-                Some("check --group against wsrep_cluster_name")
-            }
+            Self::Join { last_link: Some(problem), .. } => Some(problem.remedy()),
             Self::Join { .. } => Some("check --address, and that the cluster is primary"),
             Self::Request { error: RequestError::NoDonorInTime(_), .. } => Some(
                 "wait until a member is SYNCED and serves nobody, or allow more --donor members",
@@ -199,6 +143,7 @@ impl Error {
             | Self::Address(_)
             | Self::Request { .. }
             | Self::GroupLost(_)
+            | Self::WrongSecret
             | Self::Verdict { .. }
             | Self::Commit(_)
             | Self::Stopped
@@ -229,16 +174,12 @@ impl Error {
     }
 }
 
-fn join_code(reason: &EndReason, last_link: Option<&LinkProblem>) -> ExitCode {
+fn join_code(reason: &EndReason, last_link: Option<&Trouble>) -> ExitCode {
     match reason {
         EndReason::Refused(IdentityProblem::Evicted | IdentityProblem::Duplicate) => {
             ExitCode::Refused
         }
-        EndReason::ConnectTimeout => match last_link.map(|problem| problem.kind) {
-            Some(LinkProblemKind::WrongGroup) => ExitCode::Configuration,
-            Some(LinkProblemKind::Refused) => ExitCode::Refused,
-            Some(LinkProblemKind::Unreachable) | None => ExitCode::Unavailable,
-        },
+        EndReason::ConnectTimeout => last_link.map_or(ExitCode::Unavailable, Trouble::exit_code),
         EndReason::NotPrimary(_) => ExitCode::Unavailable,
         EndReason::Advised(gcs::LeaveReason::ProtocolTooHigh { .. }) => ExitCode::Configuration,
         EndReason::Advised(_) => ExitCode::Unavailable,

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use galera_protocol::sst::conversation;
-use galera_protocol::sst::peers::AllowFrom;
+use galera_protocol::sst::peers::{AllowFrom, Network};
 use galera_protocol::sst::request;
 use tokio_util::sync::CancellationToken;
 
+use super::check::CheckError;
 use super::signals::Stop;
+use super::tls::{SstTlsArgs, TlsArgs, reload_on_hangup};
 use super::{Output, progress, talk};
 use crate::backup::{self, Advertise, Backup, Reporter};
-use crate::config::{Group, GroupError, Target};
+use crate::config::{Group, Target};
 use crate::exit::ExitCode;
 use crate::pipeline;
 use crate::pipeline::manifest::BackupId;
@@ -82,6 +84,14 @@ pub(super) struct Args {
     /// Accept the donor's connections from any address, not only from the donor's own
     #[arg(long, help_heading = "Transfer")]
     accept_any_address: bool,
+    /// Accept the donor's connections from this network too, as 10.1.0.0/16; may be given again
+    #[arg(long, value_name = "NETWORK", help_heading = "Transfer")]
+    accept_from: Vec<Network>,
+
+    #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
+    sst_tls: SstTlsArgs,
 
     /// Where the backup goes: file:///DIR, datadir:DIR, xbstream:FILE, xbstream:- or null:
     #[arg(long, value_name = "SINK", help_heading = "Target")]
@@ -110,7 +120,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 impl Args {
     /// Raw arguments into checked configuration.
-    fn check(&self) -> Result<backup::Config, GroupError> {
+    fn check(&self) -> Result<backup::Config, CheckError> {
+        let keys = self.tls.open()?;
         let group = Group {
             address: self.address.clone(),
             name: self.group.clone(),
@@ -119,13 +130,17 @@ impl Args {
             weight: 0,
             connect_limit: Some(self.connect_timeout),
             state_directory: self.state_dir.clone(),
+            keys: keys.clone(),
         };
         let mut member = group.check()?;
+        let keys = keys.or_else(|| member.security.keys().cloned());
+        let transfer_tls = self.sst_tls.transfer(keys.as_ref())?;
         member.core.gcs.donor_wait_limit = self.donor_timeout;
         member.core.gcs.verdict_limit = self.verdict_timeout;
         Ok(backup::Config {
             member,
             listener: self.listener(),
+            transfer_tls,
             // The packs have hashes of their own; nothing else reads the stream's.
             stream: pipeline::Options {
                 idle_limit: self.idle_timeout,
@@ -146,7 +161,11 @@ impl Args {
     }
 
     fn listener(&self) -> sst::Config {
-        let allow_from = if self.accept_any_address { AllowFrom::Anyone } else { AllowFrom::Donor };
+        let allow_from = match (self.accept_any_address, self.accept_from.as_slice()) {
+            (true, _) => AllowFrom::Anyone,
+            (false, []) => AllowFrom::Donor,
+            (false, networks) => AllowFrom::DonorAnd(networks.to_vec()),
+        };
         sst::Config {
             listen: self.listen.into(),
             socket: sst::SocketOptions::default(),
@@ -176,8 +195,9 @@ impl Method {
 pub(super) async fn run(args: Args, output: Output) -> ExitCode {
     let config = match args.check() {
         Ok(config) => config,
-        Err(error) => return talk::fail(&error, ExitCode::Configuration),
+        Err(error) => return talk::fail(&error, error.exit_code()),
     };
+    reload_on_hangup(config.keys());
     let stop = match Stop::listen() {
         Ok(stop) => stop,
         Err(error) => return talk::fail(&error, ExitCode::Other),

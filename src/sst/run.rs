@@ -14,6 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use galera_protocol::sst::conversation::{
     self, ConnectionId, Conversation, End, Event, Evidence, Failure, Input, Output,
 };
+use galera_protocol::tls::TlsFailure;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -239,7 +240,7 @@ impl Driver {
             }
             Err(error) => {
                 warn!(connection = connection.0, %error, "start TLS");
-                self.input(Input::Ended { connection, end: End::NoHandshake });
+                self.input(Input::Ended { connection, end: End::NoHandshake(TlsFailure::Other) });
             }
         }
     }

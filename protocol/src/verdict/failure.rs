@@ -170,6 +170,6 @@ const fn follows_from_distrust(failure: &TransferFailure) -> bool {
         failure,
         TransferFailure::DonorFailed { refusal: Some(refusal), .. }
         | TransferFailure::SentElsewhere { refusal: Some(refusal) }
-            if matches!(refusal.reason, CloseReason::NoHandshake)
+            if matches!(refusal.reason, CloseReason::NoHandshake(_))
     )
 }

@@ -99,12 +99,9 @@ impl Conversation {
             Some(Role::Undecided { .. }) if end == End::Clean => self.recognise(now, id, true),
             Some(Role::Collecting { .. }) if end == End::Clean => self.on_collected(now, id),
             Some(Role::Held) if end == End::Clean => self.close(id, CloseReason::Empty),
-            Some(Role::Undecided { .. }) if end == End::NoHandshake => {
-                self.close(id, CloseReason::NoHandshake);
-            }
             Some(
                 Role::Held | Role::Undecided { .. } | Role::Collecting { .. } | Role::Early { .. },
-            ) => self.close(id, CloseReason::Broken),
+            ) => self.close(id, CloseReason::of_end(end)),
             None => {}
         }
     }
@@ -360,7 +357,7 @@ impl Conversation {
             | CloseReason::NotEncrypted
             | CloseReason::Truncated
             | CloseReason::Broken
-            | CloseReason::NoHandshake
+            | CloseReason::NoHandshake(_)
             | CloseReason::SecondMetadata
             | CloseReason::SecondArchive => {
                 warn!(%peer, %reason, "connection turned away");

@@ -7,6 +7,7 @@ use core::time::Duration;
 use super::End;
 use crate::sst::metadata::MetadataError;
 use crate::sst::sniff::{ForeignHead, Layer};
+use crate::tls::TlsFailure;
 
 /// What a successful conversation saw with its own eyes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +58,21 @@ pub enum CloseReason {
     #[error("broken connection")]
     Broken,
     /// The TLS handshake failed: one side does not trust the other's certificate.
-    #[error("TLS handshake failed")]
-    NoHandshake,
+    #[error("TLS handshake failed: {0}")]
+    NoHandshake(TlsFailure),
     /// There is a metadata connection already.
     #[error("second metadata connection")]
     SecondMetadata,
     /// There is a backup connection already.
     #[error("second backup connection")]
     SecondArchive,
+}
+
+impl CloseReason {
+    /// Why a connection that ended like this was of no use.
+    pub(super) const fn of_end(end: End) -> Self {
+        if let End::NoHandshake(failure) = end { Self::NoHandshake(failure) } else { Self::Broken }
+    }
 }
 
 /// The last connection that was turned away: often the cause of what follows.
@@ -209,7 +217,7 @@ const fn end_text(end: End) -> &'static str {
         End::Reset => "was reset",
         End::TimedOut => "broke (no answer from its host)",
         End::Truncated => "ended without TLS close_notify",
-        End::NoHandshake => "failed in the TLS handshake",
+        End::NoHandshake(_) => "failed in the TLS handshake",
         End::Failed => "broke",
         End::Abandoned => "was abandoned by us",
     }

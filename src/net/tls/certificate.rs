@@ -1,0 +1,1 @@
+//! Certificates read aloud: what is in them, and whether a chain holds.
