@@ -334,7 +334,7 @@ impl<'a> Attempt<'a> {
         sink: &mut Option<S>,
     ) {
         let Some(sink) = sink.take() else { return };
-        self.record.first_byte();
+        self.record.first_byte(archive.tls_version());
         self.reporter.enter(Phase::Receiving, "");
         let options = self.record.stream_options(&self.config.stream);
         let progress = self.reporter.progress.clone();

@@ -13,4 +13,5 @@ mod membership;
 mod refusals;
 mod stopping;
 mod timing;
+mod tls;
 mod verdict;
