@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod doctor;
 mod layers;
 mod progress;
 mod restore;
@@ -52,6 +53,8 @@ enum Output {
 enum Command {
     /// Join the group, receive a state snapshot from a donor, verify and store it, leave
     Backup(Box<backup::Args>),
+    /// Say of each step from a name to a donor whether it would hold; takes nothing
+    Doctor(Box<doctor::Args>),
     /// Bring a backup back into a data directory
     Restore(restore::Args),
     /// List the backups of a repository
@@ -84,6 +87,7 @@ async fn run(cli: Cli) -> ExitCode {
     let output = cli.common.output;
     match cli.command {
         Command::Backup(args) => backup::run(*args, output).await,
+        Command::Doctor(args) => doctor::run(*args, output).await,
         Command::Restore(args) => restore::run(args, output).await,
         Command::List(args) => restore::list(args, output).await,
         Command::Show(args) => restore::show_manifest(args).await,

@@ -68,7 +68,10 @@ pub async fn examine(
     }
     let reached = addresses::examine(config, &mut add).await;
     if !config.joins {
-        add(Line::ok(Step::Join, "not joined, as asked: group name, members and donor are unknown"));
+        add(Line::ok(
+            Step::Join,
+            "not joined, as asked: group name, members and donor are unknown",
+        ));
     } else if reached {
         let local = group::examine(config, stop, &mut add).await;
         add(host::advertised(config, local, listener.as_ref()).await);

@@ -13,11 +13,13 @@
 //! | [`repository`] | where many backups stay: packs, index, manifest |
 //! | [`restore`] | from a repository into a data directory |
 //! | [`backup`] | the main job: all of the above in order |
+//! | [`doctor`] | whether it would work, and why not |
 //! | [`cli`], [`config`] | flags, files and environment into checked configuration |
 
 pub mod backup;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod exit;
 pub mod member;
 pub mod net;

@@ -100,6 +100,11 @@ impl SstListener {
         self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
     }
 
+    /// Waits for any connection and closes it: for a look at whether the listener can be reached.
+    pub async fn called(&self) {
+        run::accept(&self.sockets).await;
+    }
+
     /// Carries one transfer from its beginning to its end.
     ///
     /// `events` tells what the group says and what the pipeline found. `notices` should have room

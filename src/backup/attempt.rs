@@ -16,6 +16,7 @@ use super::record::Record;
 use super::report::{Phase, Reporter};
 use super::{Backup, Config, request};
 use crate::member::{self, Handle};
+use crate::net::probe;
 use crate::net::trouble::Trouble;
 use crate::pipeline::{self, PipelineError, Received, Side, StreamSummary};
 use crate::sink::{Sink, SinkError};
@@ -146,15 +147,19 @@ impl<'a> Attempt<'a> {
                 }
                 Event::Ended(reason) => {
                     self.ended = Some(reason.clone());
-                    return Err(self.join_error(reason));
+                    return Err(self.join_error(reason).await);
                 }
                 Event::Link(_) | Event::Pc(_) | Event::Gcs(_) | Event::Restarted { .. } => {}
             }
         }
     }
 
-    fn join_error(&mut self, reason: EndReason) -> Error {
-        Error::Join { reason, last_link: self.last_link.take() }
+    async fn join_error(&mut self, reason: EndReason) -> Error {
+        let last_link = match self.last_link.take() {
+            Some(problem) => Some(probe::sharpen(problem).await),
+            None => None,
+        };
+        Error::Join { reason, last_link }
     }
 
     /// Sends the request; its answer comes as an event.
@@ -461,9 +466,7 @@ impl<'a> Attempt<'a> {
         if self.last_link.as_ref() != Some(&problem) {
             self.reporter.remark(problem.to_string());
         }
-        if self.last_link.as_ref().is_none_or(|last| last.weight() <= problem.weight()) {
-            self.last_link = Some(problem);
-        }
+        self.last_link = Some(problem.heavier_of(self.last_link.take()));
     }
 }
 

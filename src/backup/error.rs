@@ -5,14 +5,15 @@ use std::time::Duration;
 use galera_protocol::gcs::{self, Refusal, RequestError};
 use galera_protocol::gmcast::IdentityProblem;
 use galera_protocol::member::EndReason;
-use galera_protocol::sst::conversation::Failure;
+use galera_protocol::sst::conversation::{CloseReason, Failure};
 use galera_protocol::sst::donor_code::DonorCode;
 use galera_protocol::sst::request::RequestError as AddressError;
+use galera_protocol::sst::sniff::Layer;
 use galera_protocol::verdict;
 
 use crate::exit::ExitCode;
 use crate::member::StartError;
-use crate::net::trouble::Trouble;
+use crate::net::trouble::{Trouble, tls_remedy};
 use crate::pipeline::PipelineError;
 use crate::sink::SinkError;
 use crate::sst::BindError;
@@ -24,7 +25,7 @@ pub enum Error {
     #[error("no SST method to ask for")]
     NoMethod,
     /// The donor could not have connected.
-    #[error("listen for the donor")]
+    #[error(transparent)]
     Listen(#[from] BindError),
     /// The target cannot be made.
     #[error("open the target")]
@@ -33,10 +34,9 @@ pub enum Error {
     #[error("become a member")]
     Start(#[from] StartError),
     /// The primary component was not reached.
-    #[error("join the group{}", hint(.last_link))]
+    #[error("join the group: {}", why(.reason, .last_link.as_ref()))]
     Join {
         /// How the membership ended.
-        #[source]
         reason: EndReason,
         /// The thing that went wrong with links and tells most.
         last_link: Option<Trouble>,
@@ -87,8 +87,13 @@ pub enum Error {
     },
 }
 
-fn hint(problem: &Option<Trouble>) -> String {
-    problem.as_ref().map(|problem| format!(": {problem}")).unwrap_or_default()
+/// Time that has run out, or a refusal, says less than what went wrong meanwhile.
+fn why(reason: &EndReason, problem: Option<&Trouble>) -> String {
+    match (reason, problem) {
+        (EndReason::ConnectTimeout | EndReason::Refused(_), Some(problem)) => problem.to_string(),
+        (reason, Some(problem)) => format!("{reason} ({problem})"),
+        (reason, None) => reason.to_string(),
+    }
 }
 
 fn from_donors(donors: &str) -> String {
@@ -199,11 +204,65 @@ fn request_code(error: &RequestError) -> ExitCode {
 }
 
 fn transfer_remedy(failure: &Failure) -> Option<&'static str> {
-    if matches!(failure, Failure::NoFirstConnection { .. }) {
-        Some("check that the donor can reach --advertise through firewalls and policies")
-    } else if matches!(failure, Failure::DonorFailed { .. } | Failure::DonorGone) {
-        Some("see the donor's error log")
-    } else {
-        None
+    if matches!(failure, Failure::NoFirstConnection { .. } | Failure::NotReached { .. }) {
+        return Some("check that the donor can reach --advertise through firewalls and policies");
+    }
+    if let Failure::DonorFailed { refusal: Some(refusal), .. }
+    | Failure::SentElsewhere { refusal: Some(refusal) } = failure
+    {
+        return Some(refusal_remedy(refusal.reason));
+    }
+    match failure {
+        Failure::NotEncrypted => Some(
+            "switch TLS on in the donor's [sst] section (encrypt=4, or ssl-mode), or give --sst-tls \
+             off",
+        ),
+        Failure::Wrapped { layer: Layer::Tls } => {
+            Some("give the certificates with --tls-dir, or --ssl-cert, --ssl-key and --ssl-ca")
+        }
+        Failure::DonorFailed { .. } | Failure::DonorGone => Some("see the donor's error log"),
+        Failure::DonorAddressUnknown => Some("allow the donor's network with --accept-from"),
+        Failure::NoFirstConnection { .. }
+        | Failure::NotReached { .. }
+        | Failure::NoSecondConnection { .. }
+        | Failure::NoMetadata { .. }
+        | Failure::Metadata(_)
+        | Failure::MetadataTooLong { .. }
+        | Failure::Wrapped { .. }
+        | Failure::Interrupted { .. }
+        | Failure::Idle { .. }
+        | Failure::TooSlow { .. }
+        | Failure::OutcomeUnknown
+        | Failure::NoVerdict { .. }
+        | Failure::SentElsewhere { .. }
+        | Failure::Incomplete
+        | Failure::Damaged
+        | Failure::NotStored => None,
+    }
+}
+
+/// A connection that was turned away is mostly the cause of what the donor reports.
+fn refusal_remedy(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::NoHandshake(failure) => tls_remedy(failure),
+        CloseReason::HungUp => {
+            "the donor may demand a name in our certificate: try --sst-tls verify-identity"
+        }
+        CloseReason::NotTheDonor => {
+            "if that is the donor at another address, allow it with --accept-from"
+        }
+        CloseReason::Done
+        | CloseReason::Empty
+        | CloseReason::TransferOver
+        | CloseReason::TooMany
+        | CloseReason::HeldTooLong
+        | CloseReason::Silent
+        | CloseReason::Foreign(_)
+        | CloseReason::Wrapped(_)
+        | CloseReason::NotEncrypted
+        | CloseReason::Truncated
+        | CloseReason::Broken
+        | CloseReason::SecondMetadata
+        | CloseReason::SecondArchive => "see the donor's error log",
     }
 }

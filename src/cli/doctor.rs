@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -125,4 +124,3 @@ fn conclude(report: &Report, signal: Option<ExitCode>, output: Output) -> ExitCo
     }
     code
 }
-

@@ -9,9 +9,9 @@ use galera_protocol::tls::{Objection, TlsFailure};
 use openssl::x509::X509;
 use tokio::time::timeout;
 
+use super::Config;
 use super::keys::validity_line;
 use super::report::{Level, Line, Step};
-use super::Config;
 use crate::net::probe::{self, Greeting, Plain, Tls};
 use crate::net::stream::Security;
 use crate::net::tls::{Keys, certificate};
@@ -116,7 +116,8 @@ fn read_aloud(at: SocketAddr, chain: &[X509], keys: &Keys, lines: &mut Vec<Line>
         "renew the server's certificate",
     );
     lines.push(line);
-    let checked = certificate::check_chain(chain, keys.material().trusted());
+    let name = keys.files().peer_name.as_deref();
+    let checked = certificate::check_chain(chain, keys.material().trusted(), name);
     let Ok(Err(broken)) = checked else {
         let text = format!("{at}: its certificate leads to our CA");
         lines.push(Line::ok(Step::Certificate, text));

@@ -7,8 +7,8 @@ use galera_protocol::gcs::{self, Configuration, Member};
 use galera_protocol::member::{EndReason, Event};
 use tokio_util::sync::CancellationToken;
 
-use super::report::{Line, Step};
 use super::Config;
+use super::report::{Line, Step};
 use crate::backup;
 use crate::member::{self, Handle};
 use crate::net::trouble::Trouble;
@@ -50,9 +50,9 @@ async fn join(handle: &mut Handle) -> Result<Box<Configuration>, backup::Error> 
             }
             Event::Ended(reason) => return Err(backup::Error::Join { reason, last_link }),
             Event::Link(event) => {
-                last_link = Trouble::of_event(&event).map_or(last_link.take(), |newer| {
-                    Some(newer.heavier_of(last_link.take()))
-                });
+                if let Some(newer) = Trouble::of_event(&event) {
+                    last_link = Some(newer.heavier_of(last_link.take()));
+                }
             }
             Event::Pc(_) | Event::Gcs(_) | Event::Restarted { .. } => {}
         }
@@ -113,7 +113,8 @@ fn donor(config: &Config, members: &[Member], me: &galera_protocol::NodeId) -> L
     let others = others.join("; ");
     match choice.result {
         Ok(node) => {
-            let certain = if choice.is_certain { "" } else { " (other releases may choose another)" };
+            let certain =
+                if choice.is_certain { "" } else { " (other releases may choose another)" };
             let text = format!("{} would be the donor{certain}; {others}", name(node));
             Line::ok(Step::Donor, text.trim_end_matches("; "))
         }

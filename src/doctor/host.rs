@@ -6,8 +6,8 @@ use std::time::Duration;
 use galera_protocol::sst::request::Host;
 use tokio::time::timeout;
 
-use super::report::{Line, Step};
 use super::Config;
+use super::report::{Line, Step};
 use crate::config::Target;
 use crate::exit::ExitCode;
 use crate::net::probe;
@@ -76,7 +76,7 @@ pub(super) async fn sink(target: &Target) -> Line {
     }
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {}", with_causes(cause)),
         None => error.to_string(),

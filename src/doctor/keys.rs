@@ -1,7 +1,7 @@
 //! Our own certificates, read aloud before anybody else sees them.
 
-use super::report::{Line, Step};
 use super::Config;
+use super::report::{Line, Step};
 use crate::exit::ExitCode;
 use crate::net::tls::certificate::{self, Reading, Validity};
 use crate::net::tls::{Keys, Material};
@@ -52,7 +52,7 @@ pub(super) fn validity_line(step: Step, reading: &Reading, text: String, renew: 
 /// Members of one cluster mostly share a CA: if ours does not lead to the one that we trust, theirs
 /// will not trust it either.
 fn chain_line(what: &str, material: &Material) -> Line {
-    match certificate::check_chain(material.chain(), material.trusted()) {
+    match certificate::check_chain(material.chain(), material.trusted(), None) {
         Ok(Ok(())) => Line::ok(Step::Keys, format!("{what}: our certificate leads to our CA")),
         Ok(Err(broken)) => Line::warning(
             Step::Keys,

@@ -107,8 +107,12 @@ async fn read_frames(
         buffer.reserve(READ_BYTES);
         match read.read_buf(&mut buffer).await {
             Ok(0) => return stranger.map_or(LinkEnd::EndOfStream, LinkEnd::Stranger),
-            // Who it is, unless the bytes turn out to be a frame.
-            Ok(_) if is_first => stranger = Stranger::from_head(&buffer),
+            // Nobody known, unless the bytes turn out to be a frame.
+            Ok(_) if is_first => match Stranger::from_head(&buffer) {
+                Some(Stranger::Unknown) => stranger = Some(Stranger::Unknown),
+                Some(known) => return LinkEnd::Stranger(known),
+                None => {}
+            },
             Ok(_) => {}
             Err(error) => return end_of(&error),
         }

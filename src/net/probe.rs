@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
-use galera_protocol::frame::FrameDecoder;
+use galera_protocol::frame::{FrameDecoder, HEADER_BYTES};
 use galera_protocol::gmcast::config::UNIX_EPOCH_100NS;
 use galera_protocol::gmcast::message::{Body, Message};
 use galera_protocol::tls::{Stranger, TlsFailure};
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::socket::{self, Options};
 use super::tls::{handshake, of_io};
-use super::trouble::Cause;
+use super::trouble::{Cause, Trouble};
 
 /// Limit of one TCP connect.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
@@ -111,6 +111,16 @@ pub async fn speaks_tls(remote: SocketAddr) -> bool {
     }
 }
 
+/// Tells TLS from a proxy where a plain caller heard nothing.
+pub async fn sharpen(trouble: Trouble) -> Trouble {
+    match trouble.at.parse() {
+        Ok(remote) if trouble.cause == Cause::Silent && speaks_tls(remote).await => {
+            Trouble { cause: Cause::PeerUsesTls, ..trouble }
+        }
+        Ok(_) | Err(_) => trouble,
+    }
+}
+
 fn bare_context() -> Result<SslContext, ErrorStack> {
     let mut context = SslContext::builder(SslMethod::tls_client())?;
     context.set_verify(SslVerifyMode::NONE);
@@ -135,9 +145,7 @@ async fn connect(remote: SocketAddr) -> Result<TcpStream, Cause> {
 
 /// What the system's error says about a connect.
 pub fn of_connect(error: &std::io::Error) -> Cause {
-    use std::io::ErrorKind::{
-        ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut,
-    };
+    use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
     if error.kind() == ConnectionRefused {
         Cause::NobodyListens
     } else if matches!(error.kind(), HostUnreachable | NetworkUnreachable) {
@@ -163,8 +171,8 @@ async fn read_greeting(stream: &mut (impl AsyncRead + Unpin)) -> Result<Greeting
             Ok(_) => {}
             Err(error) => return Err(of_io(&error).map_or(Cause::Broken, Cause::Tls)),
         }
-        stranger = stranger.or_else(|| Stranger::from_head(&buffer));
-        if let Some(stranger) = stranger {
+        stranger = Stranger::from_head(&buffer);
+        if let Some(stranger) = stranger.filter(|_| buffer.len() >= HEADER_BYTES) {
             return Err(of_stranger(stranger));
         }
         match decoder.decode(&mut buffer) {

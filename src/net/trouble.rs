@@ -147,6 +147,12 @@ impl Trouble {
         }
     }
 
+    /// The one of two troubles that tells more; this one if both tell the same.
+    #[must_use]
+    pub fn heavier_of(self, older: Option<Self>) -> Self {
+        older.filter(|older| older.weight() > self.weight()).unwrap_or(self)
+    }
+
     /// What to try.
     pub fn remedy(&self) -> &'static str {
         remedy(&self.cause)

@@ -315,7 +315,7 @@ async fn read_once(
 }
 
 /// The next connection on any of the sockets.
-async fn accept(sockets: &[TcpListener]) -> (TcpStream, SocketAddr) {
+pub(super) async fn accept(sockets: &[TcpListener]) -> (TcpStream, SocketAddr) {
     loop {
         match poll_fn(|context| poll_accept(sockets, context)).await {
             Ok(accepted) => return accepted,

@@ -14,4 +14,5 @@ mod refusals;
 mod stopping;
 mod timing;
 mod tls;
+mod tls_broken;
 mod verdict;

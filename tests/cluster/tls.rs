@@ -26,12 +26,12 @@ fn group_options(pair: &Pair, ca: &Path) -> String {
 }
 
 /// Lines of `[sst]` that name a server's certificate as `ssl-…` or `t…`.
-fn transfer_files(pair: &Pair, ca: &Path, names: [&str; 3]) -> Vec<String> {
+pub(crate) fn transfer_files(pair: &Pair, ca: &Path, names: [&str; 3]) -> Vec<String> {
     let files = [ca, &pair.certificate, &pair.key];
     names.iter().zip(files).map(|(name, file)| format!("{name}={}", file.display())).collect()
 }
 
-const MODERN: [&str; 3] = ["ssl-ca", "ssl-cert", "ssl-key"];
+pub(crate) const MODERN: [&str; 3] = ["ssl-ca", "ssl-cert", "ssl-key"];
 const HISTORIC: [&str; 3] = ["tca", "tcert", "tkey"];
 
 /// Adds our certificate to a job.

@@ -4,6 +4,9 @@
 #[path = "../support/howto.rs"]
 mod howto;
 
+mod broken;
 mod certificates;
 mod dynamic;
 mod links;
+mod peer;
+mod row;

@@ -8,6 +8,7 @@ use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::stack::Stack;
+use openssl::x509::verify::X509VerifyParam;
 use openssl::x509::{X509, X509NameRef, X509Ref, X509StoreContext};
 use serde::Serialize;
 
@@ -120,9 +121,13 @@ fn validity(from: &Asn1TimeRef, to: &Asn1TimeRef) -> Validity {
     }
 }
 
-/// Whether `chain`, whose first certificate is the leaf, leads to one of `trusted`, and what
-/// speaks against it if not.
-pub fn check_chain(chain: &[X509], trusted: &[X509]) -> Result<Result<(), Broken>, ErrorStack> {
+/// Whether `chain`, whose first certificate is the leaf, leads to one of `trusted` and carries
+/// `name` if there is one, and what speaks against it if not.
+pub fn check_chain(
+    chain: &[X509],
+    trusted: &[X509],
+    name: Option<&str>,
+) -> Result<Result<(), Broken>, ErrorStack> {
     let Some((leaf, others)) = chain.split_first() else {
         return Ok(Err(Broken { objection: Objection::Missing, depth: 0, detail: String::new() }));
     };
@@ -130,7 +135,13 @@ pub fn check_chain(chain: &[X509], trusted: &[X509]) -> Result<Result<(), Broken
     for certificate in others {
         intermediates.push(certificate.clone())?;
     }
-    let trusted = store(trusted)?;
+    let mut builder = store(trusted)?;
+    if let Some(name) = name {
+        let mut parameters = X509VerifyParam::new()?;
+        parameters.set_host(name)?;
+        builder.set_param(&parameters)?;
+    }
+    let trusted = builder.build();
     let mut context = X509StoreContext::new()?;
     context.init(&trusted, leaf, &intermediates, |context| {
         let holds = context.verify_cert()?;

@@ -6,7 +6,7 @@ use openssl::pkey::{PKey, Private};
 use openssl::ssl::{
     SslContext, SslContextBuilder, SslMethod, SslOptions, SslVerifyMode, SslVersion,
 };
-use openssl::x509::store::{X509Store, X509StoreBuilder};
+use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509, X509PurposeId};
 
 use super::keys::{KeyError, KeyFiles};
@@ -23,6 +23,7 @@ pub struct Material {
     chain: Vec<X509>,
     trusted: Vec<X509>,
     dialler: SslContext,
+    prober: SslContext,
     listener: SslContext,
     receiver: SslContext,
     lenient_receiver: SslContext,
@@ -43,8 +44,9 @@ impl Material {
         }
         let maker = Maker { files, chain: &chain, key: &key, trusted: &trusted };
         let (dialler, listener) = (maker.dialler()?, maker.listener()?);
+        let prober = maker.prober()?;
         let (receiver, lenient_receiver) = (maker.receiver(true)?, maker.receiver(false)?);
-        Ok(Self { chain, trusted, dialler, listener, receiver, lenient_receiver })
+        Ok(Self { chain, trusted, dialler, prober, listener, receiver, lenient_receiver })
     }
 
     /// Our certificate and its intermediates.
@@ -67,6 +69,11 @@ impl Material {
     /// For links that we make.
     pub fn dialler(&self) -> &SslContext {
         &self.dialler
+    }
+
+    /// For looks at a peer: shows our certificate and takes any of the peer's.
+    pub fn prober(&self) -> &SslContext {
+        &self.prober
     }
 
     /// For links that members make.
@@ -112,6 +119,13 @@ impl Maker<'_> {
         let mut context = self.common(SslMethod::tls_client())?;
         end_like_tcp(&mut context);
         self.verify(&mut context)?;
+        Ok(context.build())
+    }
+
+    fn prober(&self) -> Result<SslContext, KeyError> {
+        let mut context = self.common(SslMethod::tls_client())?;
+        end_like_tcp(&mut context);
+        context.set_verify(SslVerifyMode::NONE);
         Ok(context.build())
     }
 
@@ -171,7 +185,7 @@ impl Maker<'_> {
     }
 
     fn verify(&self, context: &mut SslContextBuilder) -> Result<(), KeyError> {
-        context.set_cert_store(store(self.trusted)?);
+        context.set_cert_store(store(self.trusted)?.build());
         context.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
         if let Some(name) = &self.files.peer_name {
             context.verify_param_mut().set_host(name)?;
@@ -180,13 +194,13 @@ impl Maker<'_> {
     }
 }
 
-/// A store that trusts these certificates.
-pub(super) fn store(trusted: &[X509]) -> Result<X509Store, ErrorStack> {
+/// A store in the making that trusts these certificates.
+pub(super) fn store(trusted: &[X509]) -> Result<X509StoreBuilder, ErrorStack> {
     let mut store = X509StoreBuilder::new()?;
     for certificate in trusted {
         store.add_cert(certificate.clone())?;
     }
-    Ok(store.build())
+    Ok(store)
 }
 
 /// Members end links with a bare FIN; frames tell where they end (spec 01 §6.4).

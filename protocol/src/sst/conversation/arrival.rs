@@ -118,6 +118,7 @@ impl Conversation {
         }
         match kind {
             Kind::Undecided => self.read_on(now, id, &head),
+            Kind::Empty if encrypted => self.close(id, CloseReason::HungUp),
             Kind::Empty => self.close(id, CloseReason::Empty),
             Kind::Truncated => self.close(id, CloseReason::Truncated),
             Kind::Foreign(head) => self.close(id, CloseReason::Foreign(head)),
@@ -352,6 +353,7 @@ impl Conversation {
             | CloseReason::HeldTooLong
             | CloseReason::Silent
             | CloseReason::Empty
+            | CloseReason::HungUp
             | CloseReason::Foreign(_)
             | CloseReason::Wrapped(_)
             | CloseReason::NotEncrypted

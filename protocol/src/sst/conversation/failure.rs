@@ -42,6 +42,9 @@ pub enum CloseReason {
     /// It ended without a byte.
     #[error("empty")]
     Empty,
+    /// It ended inside TLS without a byte: the peer saw our certificate and had enough.
+    #[error("closed by the peer after the TLS handshake")]
+    HungUp,
     /// Nothing that a donor sends.
     #[error("unknown content, first bytes {0}")]
     Foreign(ForeignHead),
@@ -181,6 +184,15 @@ pub enum Failure {
         code: i64,
         /// Who was turned away last.
         refusal: Option<Refusal>,
+    },
+    /// The donor failed to deliver its first connection, and none of it has arrived here.
+    #[error(
+        "the donor could not connect to the advertised address (code {code}): nothing of it has \
+         arrived here"
+    )]
+    NotReached {
+        /// Below zero.
+        code: i64,
     },
     /// The donor left the group, or crashed.
     #[error("the donor disappeared from the group")]
