@@ -4,6 +4,7 @@ mod backup;
 mod check;
 mod doctor;
 mod layers;
+mod place;
 mod progress;
 mod restore;
 mod signals;

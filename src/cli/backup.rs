@@ -10,6 +10,7 @@ use galera_protocol::sst::request;
 use tokio_util::sync::CancellationToken;
 
 use super::check::CheckError;
+use super::place::Place;
 use super::signals::Stop;
 use super::tls::{SstTlsArgs, TlsArgs, reload_on_hangup};
 use super::{Output, progress, talk};
@@ -60,6 +61,9 @@ pub(super) struct Args {
         help_heading = "Transfer"
     )]
     listen: SocketAddr,
+    /// Listen on this network interface alone, and tell its address to the donor
+    #[arg(long, value_name = "NAME", help_heading = "Transfer")]
+    listen_interface: Option<String>,
     /// What the donor is told to dial: HOST[:PORT] [default: the address our group links leave from]
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Transfer")]
     advertise: Option<Advertise>,
@@ -133,13 +137,15 @@ impl Args {
             keys: keys.clone(),
         };
         let mut member = group.check()?;
+        let place = Place { listen: self.listen, advertise: self.advertise.clone() };
+        let place = place.on_interface(self.listen_interface.as_deref(), &mut member)?;
         let keys = keys.or_else(|| member.security.keys().cloned());
         let transfer_tls = self.sst_tls.transfer(keys.as_ref())?;
         member.core.gcs.donor_wait_limit = self.donor_timeout;
         member.core.gcs.verdict_limit = self.verdict_timeout;
         Ok(backup::Config {
             member,
-            listener: self.listener(),
+            listener: self.listener(place.listen),
             transfer_tls,
             // The packs have hashes of their own; nothing else reads the stream's.
             stream: pipeline::Options {
@@ -149,7 +155,7 @@ impl Args {
             },
             donors: self.donor.clone(),
             methods: self.method.in_order(),
-            advertise: self.advertise.clone().unwrap_or_default(),
+            advertise: place.advertise.unwrap_or_default(),
             overall_limit: self.timeout,
             id: BackupId::generate(),
         })
@@ -160,14 +166,14 @@ impl Args {
         self.name.clone().unwrap_or_else(|| backup::default_node_name(&host()))
     }
 
-    fn listener(&self) -> sst::Config {
+    fn listener(&self, listen: SocketAddr) -> sst::Config {
         let allow_from = match (self.accept_any_address, self.accept_from.as_slice()) {
             (true, _) => AllowFrom::Anyone,
             (false, []) => AllowFrom::Donor,
             (false, networks) => AllowFrom::DonorAnd(networks.to_vec()),
         };
         sst::Config {
-            listen: self.listen.into(),
+            listen: listen.into(),
             socket: sst::SocketOptions::default(),
             conversation: conversation::Config {
                 allow_from,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
 use super::check::CheckError;
+use super::place::Place;
 use super::signals::Stop;
 use super::tls::{SstTlsArgs, TlsArgs};
 use super::{Output, talk};
@@ -47,6 +48,9 @@ pub(super) struct Args {
         help_heading = "Transfer"
     )]
     listen: SocketAddr,
+    /// Listen on this network interface alone, and tell its address to the donor
+    #[arg(long, value_name = "NAME", help_heading = "Transfer")]
+    listen_interface: Option<String>,
     /// What the donor would be told to dial: HOST[:PORT]
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Transfer")]
     advertise: Option<Advertise>,
@@ -73,14 +77,16 @@ impl Args {
             state_directory: self.state_dir.clone(),
             keys: keys.clone(),
         };
-        let member = group.check()?;
+        let mut member = group.check()?;
+        let place = Place { listen: self.listen, advertise: self.advertise.clone() };
+        let place = place.on_interface(self.listen_interface.as_deref(), &mut member)?;
         let keys = keys.or_else(|| member.security.keys().cloned());
         Ok(Config {
             transfer_tls: self.sst_tls.transfer(keys.as_ref())?,
             member,
-            listener: sst::Config { listen: self.listen.into(), ..Default::default() },
+            listener: sst::Config { listen: place.listen.into(), ..Default::default() },
             donors: self.donor.clone(),
-            advertise: self.advertise.clone().unwrap_or_default(),
+            advertise: place.advertise.unwrap_or_default(),
             target: self.to.clone(),
             joins: !self.no_join,
         })

@@ -190,7 +190,7 @@ fn run(arguments: &[&str]) -> Output {
 #[test]
 fn every_row_of_the_table_has_its_test() {
     let tests = [include_str!("broken.rs"), include_str!("../cluster/tls_broken.rs")].concat();
-    let rows = TABLE.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let rows = TABLE.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| set-up"));
     let setups: Vec<_> = rows.filter_map(|row| row.split(" | ").next()).collect();
     assert!(setups.len() >= 25, "{} rows", setups.len());
     for setup in setups {
