@@ -11,6 +11,7 @@
 
 mod attempt;
 mod error;
+pub mod metrics;
 mod record;
 mod report;
 mod request;

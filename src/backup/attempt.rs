@@ -96,6 +96,7 @@ impl<'a> Attempt<'a> {
                 return Err(error.into());
             }
         };
+        self.reporter.monitor.follow(handle.pictures());
         self.with_member(handle, listener, sink).await
     }
 

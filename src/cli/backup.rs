@@ -8,6 +8,7 @@ use galera_protocol::sst::conversation;
 use galera_protocol::sst::peers::{AllowFrom, Network};
 use galera_protocol::sst::request;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::check::CheckError;
 use super::place::Place;
@@ -17,6 +18,7 @@ use super::{Output, progress, talk};
 use crate::backup::{self, Advertise, Backup, Reporter};
 use crate::config::{Group, Target};
 use crate::exit::ExitCode;
+use crate::ops::http::HttpServer;
 use crate::pipeline;
 use crate::pipeline::manifest::BackupId;
 use crate::repository::{PackConfig, PackSink};
@@ -103,6 +105,10 @@ pub(super) struct Args {
     /// zstd level of a repository's packs, 1 to 19
     #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = clap::value_parser!(i32).range(1..=19), help_heading = "Target")]
     compression_level: i32,
+
+    /// Serve /metrics, /livez and /readyz here while the job runs
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Watching")]
+    http: Option<SocketAddr>,
 }
 
 /// `--method`.
@@ -216,6 +222,14 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
         cancel_on_signal.cancel();
     });
     let (reporter, lines) = Reporter::new();
+    let pages = args.http.map(|address| {
+        let registry = backup::metrics::registry(&reporter);
+        HttpServer::bind(address, registry, reporter.monitor.clone())
+    });
+    let _served = match pages.transpose() {
+        Ok(server) => server.map(|server| AbortOnDropHandle::new(tokio::spawn(server.run()))),
+        Err(error) => return talk::fail(&error, ExitCode::Configuration),
+    };
     let shown = tokio::spawn(progress::show(reporter.clone(), lines));
     let result = into_target(&args, &config, &reporter, &cancel).await;
     drop(reporter);

@@ -25,13 +25,19 @@ const MEMORY_POLL: Duration = Duration::from_millis(20);
 pub(crate) struct Job {
     arguments: Vec<String>,
     ports: Vec<Ports>,
+    environment: Vec<(String, String)>,
     wrapper: Option<String>,
 }
 
 impl Job {
     /// `galera-sst COMMAND`.
     pub(crate) fn new(command: &str) -> Self {
-        Self { arguments: vec![command.to_owned()], ports: Vec::new(), wrapper: None }
+        Self {
+            arguments: vec![command.to_owned()],
+            ports: Vec::new(),
+            environment: Vec::new(),
+            wrapper: None,
+        }
     }
 
     /// `galera-sst backup` as a member of this cluster's group, on ports of its own.
@@ -52,6 +58,23 @@ impl Job {
             .flag("--output", "json");
         job.ports.push(ports);
         job
+    }
+
+    /// A command that joins this cluster's group, on a port of its own.
+    pub(crate) fn member(command: &str, cluster: &Cluster) -> Self {
+        let ports = Ports::reserve();
+        let mut job = Self::new(command)
+            .flag("--address", &format!("gcomm://{}", cluster.peers()))
+            .flag("--group", cluster.group())
+            .flag("--options", &format!("gmcast.listen_addr=tcp://{}", ports.address(2)));
+        job.ports.push(ports);
+        job
+    }
+
+    /// Sets an environment variable.
+    pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// `galera-sst restore`.
@@ -100,6 +123,7 @@ impl Job {
                 shell
             }
         };
+        command.envs(self.environment);
         command.args(&self.arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         let started = Instant::now();
         let mut process = Process::spawn_as_set_up("galera-sst", &mut command);

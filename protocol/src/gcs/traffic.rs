@@ -1,7 +1,7 @@
 //! Messages inside a configuration: actions, JOIN, SYNC, LAST, FLOW; and who may hear what when.
 
 use super::Gcs;
-use super::action::{ActionType, Fragment};
+use super::action::{ActionType, Fragment, HEADER_LENGTH};
 use super::code::CodeMessage;
 use super::defragment::Action;
 use super::event::{Event, JoinReport, LeaveReason};
@@ -69,6 +69,10 @@ impl Gcs {
             // Sent in another configuration: every member drops it.
             return self.return_own_action(now, is_mine, fragment);
         }
+        if fragment.header.action_type == ActionType::WriteSet {
+            let bytes = HEADER_LENGTH + fragment.data.len();
+            self.counters.write_set_bytes += bytes as u64;
+        }
         match self.actions.handle(source, is_mine, fragment) {
             Ok(Some(action)) => self.handle_action(now, source, action),
             Ok(None) => {}
@@ -88,6 +92,7 @@ impl Gcs {
             Action::Counted(ActionType::WriteSet) => self.count_write_set(&source),
             Action::Counted(ActionType::StateRequest | ActionType::Other(_)) => {}
             Action::StateRequest { action_id, payload } => {
+                self.counters.state_requests += 1;
                 self.handle_state_request(now, source, action_id, &payload);
             }
             Action::RequestTooLong { size } => {
@@ -101,6 +106,7 @@ impl Gcs {
         let has_state = self.roster.member(source).is_some_and(|row| row.status.has_state());
         if let Some(group) = self.state.group_mut().filter(|_| has_state) {
             group.act_id = group.act_id.advanced_by(1);
+            self.counters.write_sets += 1;
         }
     }
 
@@ -131,6 +137,7 @@ impl Gcs {
     fn handle_flow(&mut self, flow: Flow) {
         if let Some(group) = self.state.group_mut() {
             group.flow.handle(flow, group.configuration);
+            self.counters.note_flow(flow.stop != 0);
         }
     }
 

@@ -4,7 +4,8 @@ use core::net::IpAddr;
 
 use super::Member;
 use crate::gmcast::{LinkStatus, Phase};
-use crate::id::NodeId;
+use crate::id::{NodeId, StateId};
+use crate::time::Instant;
 use crate::{gcs, gmcast, pc};
 
 /// What a member knows about itself and the group at one moment.
@@ -20,6 +21,16 @@ pub struct Status {
     pub members: Vec<gcs::Member>,
     /// The group's position.
     pub seqno: Option<gcs::Seqno>,
+    /// The number of the group's configuration, its history and its protocols.
+    pub configuration: Option<(gcs::ConfigurationId, StateId, gcs::Protocols)>,
+    /// Do data nodes hold replication back at this moment?
+    pub is_flow_paused: bool,
+    /// What passed through the group in this life.
+    pub traffic: gcs::Counters,
+    /// Votes of the members of the primary view, by node; empty outside one.
+    pub weights: Vec<(NodeId, u8)>,
+    /// The moment of this picture, by the member's own clock.
+    pub at: Instant,
     /// Links, whatever their phase.
     pub links: Vec<LinkStatus>,
     /// Where members are reached, several entries for some: first the far end of a link or where
@@ -68,6 +79,11 @@ impl Member {
             addresses: addresses.collect(),
             members,
             seqno: layers.gcs.seqno(),
+            configuration: layers.gcs.position(),
+            is_flow_paused: layers.gcs.is_flow_control_paused(),
+            traffic: layers.gcs.counters(),
+            weights: layers.pc.weights().collect(),
+            at: self.now,
             links: layers.gmcast.links().collect(),
             counters: layers.gmcast.counters(),
         }
