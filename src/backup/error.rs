@@ -185,7 +185,7 @@ fn join_code(reason: &EndReason, last_link: Option<&Trouble>) -> ExitCode {
             ExitCode::Refused
         }
         EndReason::ConnectTimeout => last_link.map_or(ExitCode::Unavailable, Trouble::exit_code),
-        EndReason::NotPrimary(_) => ExitCode::Unavailable,
+        EndReason::NotPrimary(_) | EndReason::SeveralGroups => ExitCode::Unavailable,
         EndReason::Advised(gcs::LeaveReason::ProtocolTooHigh { .. }) => ExitCode::Configuration,
         EndReason::Advised(_) => ExitCode::Unavailable,
         EndReason::Left | EndReason::Abandoned | EndReason::Evs(_) | EndReason::Pc(_) => {
