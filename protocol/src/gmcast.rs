@@ -57,7 +57,7 @@ use crate::time::Instant;
 
 pub use self::config::Config;
 pub use self::event::{
-    Event, IdentityProblem, LinkClosed, LinkEnd, Phase, Reason, Refusal, TlsFailure, Violation,
+    Event, IdentityProblem, LinkClosed, LinkEnd, Phase, Reason, Refusal, Violation,
 };
 pub use self::link::StateKind;
 pub use self::outgoing::Forbidden;

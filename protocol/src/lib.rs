@@ -31,6 +31,7 @@ pub mod sst;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;
+pub mod tls;
 pub mod verdict;
 pub mod view;
 pub mod xbstream;

@@ -13,7 +13,10 @@ use galera_protocol::gmcast::{GroupName, TextError};
 use galera_protocol::{Segment, evs, member as core, pc};
 
 use super::options::{OptionError, Options};
+use super::tls::{SecurityError, take_security};
+use crate::exit::ExitCode;
 use crate::member;
+use crate::net::tls::Keys;
 
 /// How long a graceful leave may take (`pc.linger`).
 const LINGER: Duration = Duration::from_secs(20);
@@ -38,6 +41,8 @@ pub struct Group {
     pub connect_limit: Option<Duration>,
     /// Where the identity survives a restart.
     pub state_directory: Option<PathBuf>,
+    /// Keys for TLS, before those that `options` name.
+    pub keys: Option<Keys>,
 }
 
 /// Why a group cannot be joined as described.
@@ -73,12 +78,27 @@ pub enum GroupError {
     /// An option is wrong.
     #[error(transparent)]
     Option(#[from] OptionError),
+    /// TLS cannot be had.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// Options contradict each other.
     #[error("evs options")]
     Evs(#[from] evs::ConfigError),
     /// Options contradict each other.
     #[error("pc options")]
     Pc(#[from] pc::ConfigError),
+}
+
+impl GroupError {
+    /// The exit code that it means: keys that cannot be used are a matter of TLS, everything else
+    /// of configuration.
+    pub fn exit_code(&self) -> ExitCode {
+        if let Self::Security(SecurityError::Keys(_)) = self {
+            ExitCode::Refused
+        } else {
+            ExitCode::Configuration
+        }
+    }
 }
 
 impl Group {
@@ -94,6 +114,8 @@ impl Group {
         core.gcs.name = Name::new(&self.node_name)
             .map_err(|source| GroupError::NodeName { name: self.node_name.clone(), source })?;
         core.pc.weight = self.weight;
+        let names_tls = self.address.contains("ssl://") || self.options.contains("ssl://");
+        let security = take_security(&mut options, self.keys.clone(), names_tls)?;
         take_gmcast(&mut options, &mut core)?;
         take_evs(&mut options, &mut core.evs)?;
         let linger = take_pc(&mut options, &mut core, self.connect_limit)?;
@@ -102,7 +124,7 @@ impl Group {
         core.evs.check()?;
         core.pc.check()?;
         let state_directory = self.state_directory.clone();
-        Ok(member::Config { core, state_directory, saved: None, linger })
+        Ok(member::Config { core, state_directory, saved: None, linger, security })
     }
 
     fn group_name(&self) -> Result<GroupName, GroupError> {

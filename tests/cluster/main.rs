@@ -15,5 +15,7 @@ mod membership;
 mod refusals;
 mod stopping;
 mod timing;
+mod tls;
+mod tls_broken;
 mod verdict;
 mod watching;
