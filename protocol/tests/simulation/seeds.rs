@@ -119,7 +119,8 @@ fn groups_survive_random_lives() {
         // Only the cause of a failure is of interest, not where the simulation noticed it.
         std::panic::set_hook(Box::new(|_| {}));
     }
-    let Outcome { failed, operator_calls, .. } = run(first, seeds, jobs(), asked.is_some());
+    let Outcome { failed, operator_calls } = run(first, seeds, jobs(), asked.is_some());
+    drop(std::panic::take_hook());
     assert!(failed.is_empty(), "replay with scripts/simulate --seed N: {failed:?}");
     // Outages that stock servers do not survive by themselves either, such as a lost identity.
     let calls_max = usize::try_from(seeds / 4).expect("few") + 3;
