@@ -122,8 +122,9 @@ fn groups_survive_random_lives() {
     let Outcome { failed, operator_calls } = run(first, seeds, jobs(), asked.is_some());
     drop(std::panic::take_hook());
     assert!(failed.is_empty(), "replay with scripts/simulate --seed N: {failed:?}");
-    // Outages that stock servers do not survive by themselves either, such as a lost identity.
-    let calls_max = usize::try_from(seeds / 4).expect("few") + 3;
+    // Outages that stock servers do not survive by themselves either: mostly a member of the last
+    // primary view that lost its memory, so that recovery waits for it in vain.
+    let calls_max = usize::try_from(seeds * 2 / 5).expect("few") + 3;
     assert!(operator_calls <= calls_max, "{operator_calls} groups needed their operator");
 }
 
