@@ -11,8 +11,8 @@ pub enum Bug {
     NoCompletion,
     /// EVS acknowledges what others have sent, whether or not it has arrived.
     AcknowledgesHoles,
-    /// EVS does not pass on messages of the dead to those who miss them.
-    NoRecovery,
+    /// EVS does not send again what others miss.
+    NoRetransmission,
     /// EVS delivers nothing between two views.
     LosesLastMessages,
     /// EVS does not decide a view when it is the representative.
@@ -34,7 +34,7 @@ impl Bug {
     pub const ALL: [Self; 10] = [
         Self::NoCompletion,
         Self::AcknowledgesHoles,
-        Self::NoRecovery,
+        Self::NoRetransmission,
         Self::LosesLastMessages,
         Self::NeverDecides,
         Self::HalfIsQuorum,

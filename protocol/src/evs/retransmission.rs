@@ -127,9 +127,6 @@ impl Evs {
 
     /// Sends somebody else's messages again, wrapped.
     fn recover(&mut self, target: NodeId, origin: NodeId, first: Seqno, last: Seqno) {
-        if self.config.planted.is(Bug::NoRecovery) {
-            return;
-        }
         let Some(index) = self.view.index_of(&origin) else { return };
         for held in self.held_for_answer(index, first, last) {
             let flags = Flags::RETRANSMISSION.union(aggregate_flag(&held));
@@ -142,7 +139,8 @@ impl Evs {
 
     /// A request at or below SAFE is stale as a whole: its sender has said that it has them.
     fn held_for_answer(&mut self, index: usize, first: Seqno, last: Seqno) -> Vec<Held> {
-        if first <= self.map.safe() || first > last {
+        let is_stale = first <= self.map.safe() || first > last;
+        if is_stale || self.config.planted.is(Bug::NoRetransmission) {
             return Vec::new();
         }
         let held: Vec<Held> =

@@ -13,7 +13,7 @@ use crate::lives::{Life, Terms, live};
 const SEEDS: u64 = 1000;
 
 /// Lives in which a planted bug has to show.
-const SEEDS_PER_BUG: u64 = 60;
+const SEEDS_PER_BUG: u64 = 200;
 
 /// What came of many lives.
 #[derive(Debug, Default)]
