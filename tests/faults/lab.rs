@@ -43,6 +43,8 @@ const GROUP: &str = "faults";
 pub(crate) struct Lab {
     pub(crate) servers: Vec<LocalServer>,
     arbitrators: [Arbitrator; 2],
+    /// How many members make it whole.
+    size: usize,
     wire: Wire,
     // Last: it removes the files of those above.
     _directory: TempDir,
@@ -73,7 +75,8 @@ impl Lab {
                 directory.path(),
             ),
         ];
-        let mut lab = Self { servers, arbitrators, wire, _directory: directory };
+        let size = ALL.len();
+        let mut lab = Self { servers, arbitrators, size, wire, _directory: directory };
         lab.start();
         Ok(lab)
     }
@@ -139,6 +142,20 @@ impl Lab {
         }
     }
 
+    /// Has garbd or ours leave in order; the group is whole without it.
+    pub(crate) fn dismiss(&mut self, place: Place) {
+        if let Some(mut process) = self.arbitrator(place).process.take() {
+            process.terminate(Duration::from_secs(40));
+        }
+        self.size -= 1;
+    }
+
+    /// Takes it back.
+    pub(crate) fn employ(&mut self, place: Place) {
+        self.start_arbitrator(place);
+        self.size += 1;
+    }
+
     /// Changes what happens to packets.
     pub(crate) fn weather(&self, change: impl FnOnce(&mut Weather)) {
         self.wire.set(change);
@@ -179,7 +196,7 @@ impl Lab {
         Ok(())
     }
 
-    /// All servers Synced in one primary component of five.
+    /// All servers Synced in one primary component with all who are employed.
     pub(crate) fn wait_whole(&mut self, limit: Duration) -> Result<Duration, String> {
         wait(limit, |lab: &mut Self| lab.is_whole(), self)
     }
@@ -190,7 +207,7 @@ impl Lab {
                 return Err(format!("{} has stopped", server.name()));
             }
             let size = server.try_status("wsrep_cluster_size").unwrap_or_default();
-            if !server.is_synced() || size != ALL.len().to_string() {
+            if !server.is_synced() || size != self.size.to_string() {
                 let state = server.try_status("wsrep_local_state_comment").unwrap_or_default();
                 return Err(format!("{} is {state} in a group of {size}", server.name()));
             }

@@ -33,7 +33,16 @@ pub(crate) struct Row {
     pub(crate) demanded: &'static str,
     pub(crate) group: String,
     pub(crate) ours: String,
-    pub(crate) is_right: bool,
+    pub(crate) verdict: Verdict,
+}
+
+/// What to think of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Right,
+    Wrong,
+    /// Ours took no part.
+    Comparison,
 }
 
 /// What a scenario observed: about the group, and about ours beside garbd.
@@ -44,13 +53,23 @@ pub(crate) struct Fault {
     pub(crate) name: &'static str,
     pub(crate) demanded: &'static str,
     run: fn(&mut Lab) -> Seen,
+    /// Shows what garbd does where ours takes no part: nothing of ours can be wrong.
+    is_comparison: bool,
 }
 
 const fn fault(name: &'static str, demanded: &'static str, run: fn(&mut Lab) -> Seen) -> Fault {
-    Fault { name, demanded, run }
+    Fault { name, demanded, run, is_comparison: false }
 }
 
-pub(crate) const FAULTS: [Fault; 20] = [
+const fn comparison(
+    name: &'static str,
+    demanded: &'static str,
+    run: fn(&mut Lab) -> Seen,
+) -> Fault {
+    Fault { name, demanded, run, is_comparison: true }
+}
+
+pub(crate) const FAULTS: [Fault; 21] = [
     fault("one server cut off", "4 votes of 5 stay Primary, it does not", |lab| {
         split(lab, &[3], &[(1, true), (2, true), (3, false)])
     }),
@@ -98,21 +117,30 @@ pub(crate) const FAULTS: [Fault; 20] = [
         beside(lab, Lab::kill, Lab::bring_back)
     }),
     fault("rolling restart of all servers", "Primary all the time", rolling_restart),
-    fault("all servers killed at once", "Primary again by itself", |lab| outage(lab, &SERVERS)),
+    fault("all servers killed at once, ours remains", "Primary again by itself", |lab| {
+        outage_before(lab, OURS, GARBD)
+    }),
     fault("servers and garbd killed at once", "Primary again by itself", |lab| {
         outage(lab, &[1, 2, 3, GARBD])
     }),
     fault("flapping link: garbd's, then ours", "the servers stay Primary", flapping),
+    comparison("all servers killed at once, garbd remains", "Primary again by itself", |lab| {
+        outage_before(lab, GARBD, OURS)
+    }),
 ];
 
 impl Fault {
     /// Runs it, and waits until the group is whole again.
     pub(crate) fn run(&self, lab: &mut Lab) -> Row {
         let seen = (self.run)(lab);
+        if self.is_comparison {
+            return self.compared(seen);
+        }
         lab.heal();
         let healed = lab.wait_whole(RETURN);
         let harm = lab.harm();
         let is_right = seen.is_ok() && healed.is_ok() && harm.is_none();
+        let verdict = if is_right { Verdict::Right } else { Verdict::Wrong };
         let (group, ours) =
             seen.unwrap_or_else(|problem| (format!("WRONG: {problem}"), "-".into()));
         let healed = match healed {
@@ -121,7 +149,16 @@ impl Fault {
         };
         let harm = harm.map(|harm| format!("; HARM: {harm}")).unwrap_or_default();
         let group = format!("{group}{healed}{harm}");
-        Row { fault: self.name, demanded: self.demanded, group, ours, is_right }
+        Row { fault: self.name, demanded: self.demanded, group, ours, verdict }
+    }
+
+    fn compared(&self, seen: Seen) -> Row {
+        let group = match seen {
+            Ok((group, _)) => group,
+            Err(problem) => format!("not Primary: {problem}"),
+        };
+        let (ours, verdict) = ("took no part".into(), Verdict::Comparison);
+        Row { fault: self.name, demanded: self.demanded, group, ours, verdict }
     }
 }
 
@@ -318,6 +355,16 @@ fn outage(lab: &mut Lab, places: &[Place]) -> Seen {
         format!("Primary again by itself, {} after the start", seconds(whole)),
         "waited, and was there".into(),
     ))
+}
+
+/// An outage of all servers that only one of the arbitrators lives through.
+fn outage_before(lab: &mut Lab, witness: Place, absent: Place) -> Seen {
+    lab.dismiss(absent);
+    lab.wait_whole(RETURN)?;
+    let (group, _) = outage(lab, &SERVERS)?;
+    lab.employ(absent);
+    lab.wait_whole(RETURN)?;
+    Ok((group, format!("{} waited, and was there", Lab::name(witness))))
 }
 
 /// The link of one arbitrator comes and goes, at intervals around the group's own time-outs.

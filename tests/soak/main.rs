@@ -84,8 +84,16 @@ fn ours_needs_half_of_garbds_time_and_no_more_memory_and_counts_as_the_servers_d
     let memory = mine.memory_kib() as f64 / garbds.memory_kib() as f64;
     println!("load: {committed} transactions in {:?}, position {counted}", soak_time() + WARM_UP);
     println!("processor: garbd {:?}, ours {:?}, ratio {cpu:.2}", garbds.cpu(), mine.cpu());
-    println!("memory: garbd {} KiB, ours {} KiB, ratio {memory:.2}", garbds.memory_kib(), mine.memory_kib());
-    println!("memory from quarter to quarter: garbd {:?}, ours {:?}", garbds.quarters(), mine.quarters());
+    println!(
+        "memory: garbd {} KiB, ours {} KiB, ratio {memory:.2}",
+        garbds.memory_kib(),
+        mine.memory_kib()
+    );
+    println!(
+        "memory from quarter to quarter: garbd {:?}, ours {:?}",
+        garbds.quarters(),
+        mine.quarters()
+    );
 
     let quarters = mine.quarters();
     let (first, last) = (quarters[0], quarters[3]);
