@@ -24,8 +24,18 @@ const RETURN: Duration = Duration::from_secs(90);
 /// periods of a second or more, and who comes first is a matter of chance.
 const EQUAL: Duration = Duration::from_secs(4);
 
-/// Makes the flapping last this many seconds instead of thirty.
+/// Makes the flapping of each link last this many seconds instead of one cycle.
 const FLAPPING: &str = "GALERA_SST_FLAPPING_SECONDS";
+
+/// Seconds that a flapping link is down, one after the other: below, around and above the group's
+/// own time-outs.
+const CUTS: [u64; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+
+/// How long it is up in between.
+const UNCUT: Duration = Duration::from_secs(2);
+
+/// About the time of one cycle.
+const FLAPPING_CYCLE: Duration = Duration::from_secs(52);
 
 /// A line of the table.
 pub(crate) struct Row {
@@ -375,19 +385,19 @@ fn flapping(lab: &mut Lab) -> Seen {
 }
 
 fn flap(lab: &mut Lab, place: Place) -> Result<Cost, String> {
-    let wanted = env::var(FLAPPING).ok().and_then(|seconds| seconds.parse().ok());
-    let time = Duration::from_secs(wanted.unwrap_or(30));
+    let wanted = env::var(FLAPPING).ok().and_then(|seconds| seconds.parse::<u64>().ok());
+    // Whole cycles, so that garbd's link and ours go through the same.
+    let cycles = wanted.map_or(1, |seconds| seconds.div_ceil(FLAPPING_CYCLE.as_secs()));
     let (primary, report) = lab.under_load(|lab| {
-        let until = Instant::now() + time;
         let mut primary = Ok(Duration::ZERO);
-        let mut round = 0_u64;
-        while Instant::now() < until {
-            lab.part(&[place]);
-            thread::sleep(Duration::from_secs(1 + round % 8));
-            lab.heal();
-            thread::sleep(Duration::from_secs(2));
-            primary = primary.and(lab.wait_primary(&SERVERS.map(|s| (s, true)), NOTICE));
-            round += 1;
+        for _ in 0..cycles {
+            for cut in CUTS {
+                lab.part(&[place]);
+                thread::sleep(Duration::from_secs(cut));
+                lab.heal();
+                thread::sleep(UNCUT);
+                primary = primary.and(lab.wait_primary(&SERVERS.map(|s| (s, true)), NOTICE));
+            }
         }
         primary
     });
