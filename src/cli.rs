@@ -2,13 +2,17 @@
 
 mod arbitrator;
 mod backup;
+mod check;
+mod doctor;
 mod garbd;
 mod layers;
+mod place;
 mod progress;
 mod restore;
 mod signals;
 mod status;
 mod talk;
+mod tls;
 
 use std::path::PathBuf;
 use std::process;
@@ -55,6 +59,8 @@ enum Output {
 enum Command {
     /// Join the group, receive a state snapshot from a donor, verify and store it, leave
     Backup(Box<backup::Args>),
+    /// Say of each step from a name to a donor whether it would hold; takes nothing
+    Doctor(Box<doctor::Args>),
     /// Vote in the group and store nothing: garbd's job
     Arbitrator(Box<arbitrator::Args>),
     /// Show the group as a member sees it
@@ -105,6 +111,7 @@ impl Command {
         match self {
             Self::Arbitrator(_) | Self::Status(_) => tokio::runtime::Builder::new_current_thread(),
             Self::Backup(_)
+            | Self::Doctor(_)
             | Self::Restore(_)
             | Self::List(_)
             | Self::Show(_)
@@ -119,6 +126,7 @@ async fn run(cli: Cli) -> u8 {
     let code = match cli.command {
         Command::Arbitrator(args) => return arbitrator::run(*args).await,
         Command::Backup(args) => backup::run(*args, output).await,
+        Command::Doctor(args) => doctor::run(*args, output).await,
         Command::Status(args) => status::run(args, output).await,
         Command::Restore(args) => restore::run(args, output).await,
         Command::List(args) => restore::list(args, output).await,

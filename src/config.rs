@@ -5,8 +5,11 @@ mod garbd;
 mod group;
 mod options;
 mod target;
+mod tls;
+mod without_effect;
 
 pub use garbd::{Settings, SettingsError};
 pub use group::{Group, GroupError};
 pub use options::{OptionError, Options};
 pub use target::{ParseTargetError, Target};
+pub use tls::{SecurityError, pair};

@@ -13,6 +13,7 @@
 //! | [`repository`] | where many backups stay: packs, index, manifest |
 //! | [`restore`] | from a repository into a data directory |
 //! | [`backup`] | the main job: all of the above in order |
+//! | [`doctor`] | whether it would work, and why not |
 //! | [`arbitrator`] | a member that votes: garbd's job |
 //! | [`status`] | the group as a member sees it |
 //! | [`ops`] | metrics, health, systemd |
@@ -22,6 +23,7 @@ pub mod arbitrator;
 pub mod backup;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod exit;
 pub mod member;
 pub mod net;

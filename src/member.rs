@@ -27,6 +27,8 @@ use galera_protocol::pc::SavedView;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::net::stream::Security;
+
 pub use identity::{IdentityError, StateDirectory};
 pub use picture::{Picture, Traffic};
 
@@ -48,6 +50,8 @@ pub struct Config {
     pub saved: Option<SavedView>,
     /// How long a graceful leave may take before links are dropped (`pc.linger`).
     pub linger: Duration,
+    /// Whether links run inside TLS.
+    pub security: Security,
 }
 
 /// Why a member could not be started.

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::signals::Stop;
+use super::tls::reload_on_hangup;
 use super::{garbd, talk};
 use crate::arbitrator::{self, Outcome};
 use crate::config::{Settings, SettingsError};
@@ -43,18 +44,19 @@ pub(super) async fn run(args: Args) -> u8 {
     let config = match args.settings().and_then(|settings| settings.check()) {
         Ok(config) => config,
         Err(error) => {
-            let code = match error {
+            let code = match &error {
                 SettingsError::NoAddress
                 | SettingsError::NoGroup
                 | SettingsError::NothingToReceive => ExitCode::Usage,
                 SettingsError::Read { .. }
                 | SettingsError::Form { .. }
-                | SettingsError::Key { .. }
-                | SettingsError::Group(_) => ExitCode::Configuration,
+                | SettingsError::Key { .. } => ExitCode::Configuration,
+                SettingsError::Group(error) => error.exit_code(),
             };
             return talk::fail(&error, code).number();
         }
     };
+    reload_on_hangup(config.member.security.keys().into_iter().cloned().collect());
     let stop = match Stop::listen() {
         Ok(stop) => stop,
         Err(error) => return talk::fail(&error, ExitCode::Other).number(),

@@ -7,10 +7,12 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::check::CheckError;
 use super::signals::Stop;
+use super::tls::{TlsArgs, reload_on_hangup};
 use super::{Output, talk};
 use crate::backup::default_node_name;
-use crate::config::{Group, GroupError};
+use crate::config::Group;
 use crate::exit::ExitCode;
 use crate::member;
 use crate::status::{Error, MemberReport, Report, Visit};
@@ -45,10 +47,12 @@ pub(super) struct Args {
     /// Stay in the group and keep the screen up to date until interrupted
     #[arg(long)]
     watch: bool,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 impl Args {
-    fn check(&self) -> Result<member::Config, GroupError> {
+    fn check(&self) -> Result<member::Config, CheckError> {
         let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
         let group = Group {
             address: self.address.clone(),
@@ -58,8 +62,9 @@ impl Args {
             weight: 0,
             connect_limit: Some(Duration::from_secs(self.connect_timeout)),
             state_directory: self.state_dir.clone(),
+            keys: self.tls.open()?,
         };
-        group.check()
+        Ok(group.check()?)
     }
 }
 
@@ -67,8 +72,9 @@ impl Args {
 pub(super) async fn run(args: Args, output: Output) -> ExitCode {
     let config = match args.check() {
         Ok(config) => config,
-        Err(error) => return talk::fail(&error, ExitCode::Configuration),
+        Err(error) => return talk::fail(&error, error.exit_code()),
     };
+    reload_on_hangup(config.security.keys().into_iter().cloned().collect());
     let stop = match Stop::listen() {
         Ok(stop) => stop,
         Err(error) => return talk::fail(&error, ExitCode::Other),

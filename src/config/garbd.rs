@@ -202,6 +202,7 @@ impl Settings {
             weight: 1,
             connect_limit: None,
             state_directory: self.workdir.clone(),
+            keys: None,
         };
         let mut member = group.check()?;
         member.core.gcs.donor_wait_limit = DONOR_WAIT;

@@ -1,19 +1,20 @@
 //! One task around the core: inputs in, actions out, nothing decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use galera_protocol::NodeId;
 use galera_protocol::checksum::Checksum;
+use galera_protocol::gmcast::config::CALLERS_MAX;
 use galera_protocol::gmcast::{self, LinkEnd, LinkId};
 use galera_protocol::member::{Action, Command, Event, Identity, Input, Member};
 use galera_protocol::pc::SavedView;
 use galera_protocol::time::Instant as CoreInstant;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
@@ -23,6 +24,7 @@ use super::picture::{Picture, Traffic};
 use super::watchdog::{HEARTBEAT_PERIOD, Heartbeat};
 use super::{Config, StartError};
 use crate::net::socket::{self, Options};
+use crate::net::stream::{self, ConnectError, Security, Stream};
 
 /// Frames and closings from all links that may wait for the driver; then readers wait, and TCP
 /// makes the peers wait.
@@ -37,10 +39,24 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long the tasks of closing links may take to flush once the member has ended.
 const END_LIMIT: Duration = Duration::from_secs(6);
 
+/// The part of `gmcast.peer_timeout` that TCP and TLS may take together, in either role.
+const DIAL_SHARE: f64 = 0.8;
+
 /// What a finished dial or look-up brings back.
 enum Outcome {
-    Dialled { link: LinkId, result: io::Result<TcpStream> },
-    Resolved { host: String, port: u16, addresses: Vec<IpAddr> },
+    Dialled {
+        link: LinkId,
+        result: Result<Stream, ConnectError>,
+    },
+    /// A caller has finished its TLS handshake, or was given up.
+    Accepted {
+        caller: Option<(Stream, SocketAddr)>,
+    },
+    Resolved {
+        host: String,
+        port: u16,
+        addresses: Vec<IpAddr>,
+    },
 }
 
 /// Owns the core and everything that the core acts through.
@@ -53,6 +69,9 @@ pub(super) struct Driver {
     accepted: u32,
     checksum: Checksum,
     dial_limit: Duration,
+    security: Security,
+    /// Callers in their TLS handshake, oldest first.
+    callers: VecDeque<AbortHandle>,
     linger: Duration,
     leave_deadline: Option<Instant>,
     /// Callers have to wait until then.
@@ -88,7 +107,10 @@ impl Driver {
             core_config.gmcast.listen.set_port(bound.port());
         }
         let (link_sender, link_events) = mpsc::channel(LINK_EVENTS_MAX);
-        let (checksum, dial_limit) = (core_config.checksum, core_config.gmcast.peer_timeout);
+        core_config.gmcast.tls = config.security.advertises_tls();
+        let checksum = core_config.checksum;
+        // The core gives a dial up after the whole time-out; our own reason has to come before.
+        let dial_limit = core_config.gmcast.peer_timeout.mul_f64(DIAL_SHARE);
         let (fresh, seed) = random_identity();
         let identity = saved.clone().map_or(Identity::Fresh(fresh), Identity::Saved);
         let core = Member::new(core_config, identity, seed);
@@ -105,6 +127,8 @@ impl Driver {
             accepted: 0,
             checksum,
             dial_limit,
+            security: config.security,
+            callers: VecDeque::new(),
             linger: config.linger,
             leave_deadline: None,
             accepts_again: None,
@@ -234,14 +258,16 @@ impl Driver {
             }
             Ok(Outcome::Dialled { link, result: Ok(stream) }) => self.on_dialled(link, stream),
             Ok(Outcome::Dialled { link, result: Err(error) }) => {
-                self.link_input(gmcast::Input::Closed { link, end: link::end_of(&error) });
+                self.link_input(gmcast::Input::Closed { link, end: link::end_of_dial(&error) });
             }
+            Ok(Outcome::Accepted { caller }) => self.on_caller(caller),
+            Err(error) if error.is_cancelled() => debug!("a caller made room for another one"),
             Err(error) => warn!(%error, "a dial or look-up task failed"),
         }
     }
 
-    fn on_dialled(&mut self, link: LinkId, stream: TcpStream) {
-        match (stream.local_addr(), stream.peer_addr()) {
+    fn on_dialled(&mut self, link: LinkId, stream: Stream) {
+        match (stream.tcp().local_addr(), stream.tcp().peer_addr()) {
             (Ok(local), Ok(remote)) => {
                 self.start_link(link, stream, remote);
                 self.link_input(gmcast::Input::Connected { link, local, remote });
@@ -261,8 +287,37 @@ impl Driver {
                 return;
             }
         };
-        let options = Options::LINK.apply(&stream);
-        let (Ok(()), Ok(local)) = (options, stream.local_addr()) else { return };
+        if let Err(error) = Options::LINK.apply(&stream) {
+            return debug!(%remote, %error, "set options of a group connection");
+        }
+        match &self.security {
+            Security::Plain | Security::Dynamic(None) => {
+                self.on_caller(Some((Stream::Plain(stream), remote)));
+            }
+            Security::Tls(_) | Security::Dynamic(Some(_)) => self.greet(stream, remote),
+        }
+    }
+
+    /// Lets a caller do its TLS handshake. Of too many the one that has dawdled longest gives way.
+    fn greet(&mut self, stream: TcpStream, remote: SocketAddr) {
+        self.callers.retain(|caller| !caller.is_finished());
+        if self.callers.len() >= CALLERS_MAX {
+            self.callers.pop_front().inspect(AbortHandle::abort);
+        }
+        let (security, limit) = (self.security.clone(), self.dial_limit);
+        let caller = self.outcomes.spawn(async move {
+            let greeted = stream::accept(&security, stream, limit).await;
+            let greeted = greeted.inspect_err(|failure| {
+                info!(%remote, %failure, "caller turned away");
+            });
+            Outcome::Accepted { caller: greeted.ok().map(|stream| (stream, remote)) }
+        });
+        self.callers.push_back(caller);
+    }
+
+    fn on_caller(&mut self, caller: Option<(Stream, SocketAddr)>) {
+        let Some((stream, remote)) = caller else { return };
+        let Ok(local) = stream.tcp().local_addr() else { return };
         let link = LinkId::Accepted(self.accepted);
         self.accepted = self.accepted.wrapping_add(1);
         self.traffic.links_accepted += 1;
@@ -270,7 +325,7 @@ impl Driver {
         self.link_input(gmcast::Input::Accepted { link, local, remote });
     }
 
-    fn start_link(&mut self, link: LinkId, stream: TcpStream, remote: SocketAddr) {
+    fn start_link(&mut self, link: LinkId, stream: Stream, remote: SocketAddr) {
         while self.link_tasks.try_join_next().is_some() {}
         let events = self.link_sender.clone();
         let started =
@@ -304,6 +359,7 @@ impl Driver {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Resolve { host, port } => self.resolve(host, port),
+            // A group uses TLS on every link or on none, unless it is dynamic.
             Action::Dial { link, remote, bind, tls: _ } => self.dial(link, remote, bind),
             Action::SendFrame { link, body, is_user } => self.send(link, body, is_user),
             Action::CloseLink { link } => self.close(link),
@@ -322,10 +378,9 @@ impl Driver {
     }
 
     fn dial(&mut self, link: LinkId, remote: SocketAddr, bind: Option<IpAddr>) {
-        let limit = self.dial_limit;
+        let (security, limit) = (self.security.clone(), self.dial_limit);
         self.outcomes.spawn(async move {
-            let connected = timeout(limit, socket::connect(remote, bind, Options::LINK)).await;
-            let result = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            let result = stream::dial(&security, remote, bind, limit).await;
             Outcome::Dialled { link, result }
         });
     }

@@ -46,6 +46,14 @@ impl Cluster {
         cluster
     }
 
+    /// As [`Cluster::start`], after each server was set up.
+    pub(crate) fn start_set_up(count: usize, mut set_up: impl FnMut(&mut LocalServer)) -> Self {
+        let mut cluster = Self::create(count);
+        cluster.nodes.iter_mut().for_each(&mut set_up);
+        cluster.start_nodes();
+        cluster
+    }
+
     fn create(count: usize) -> Self {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);

@@ -92,6 +92,14 @@ impl Job {
         self
     }
 
+    /// Adds one of Galera's options to those that the job has.
+    pub(crate) fn option(mut self, option: &str) -> Self {
+        let at = self.arguments.iter().position(|argument| argument == "--options");
+        let at = at.expect("the job is a member of a group");
+        self.arguments[at + 1].push_str(&format!(";{option}"));
+        self
+    }
+
     /// Adds `--name`.
     pub(crate) fn switch(mut self, name: &str) -> Self {
         self.arguments.push(name.to_owned());

@@ -33,7 +33,8 @@ pub struct Status {
     pub at: Instant,
     /// Links, whatever their phase.
     pub links: Vec<LinkStatus>,
-    /// Where members are reached: the far end of a link, or where others say they are.
+    /// Where members are reached, several entries for some: first the far end of a link or where
+    /// others say the member is, then other addresses that it may call from.
     pub addresses: Vec<(NodeId, IpAddr)>,
     /// What happened to links since the start.
     pub counters: gmcast::Counters,
@@ -51,6 +52,11 @@ impl Status {
     pub fn address_of(&self, node: &NodeId) -> Option<IpAddr> {
         self.addresses.iter().find(|(known, _)| known == node).map(|(_, address)| *address)
     }
+
+    /// Every address that a node may call from.
+    pub fn addresses_of(&self, node: &NodeId) -> Vec<IpAddr> {
+        self.addresses.iter().filter(|(known, _)| known == node).map(|(_, ip)| *ip).collect()
+    }
 }
 
 impl Member {
@@ -59,7 +65,13 @@ impl Member {
         let layers = &self.layers;
         let members = layers.gcs.members().to_vec();
         let known = layers.pc.known().keys();
-        let addresses = known.filter_map(|node| Some((*node, layers.gmcast.ip_of(*node)?)));
+        // The far end of the link comes first, then whatever else the node may call from.
+        let addresses = known.flat_map(|node| {
+            let first = layers.gmcast.ip_of(*node);
+            let others = layers.gmcast.ips_of(*node);
+            let others = others.into_iter().filter(move |other| Some(*other) != first);
+            first.into_iter().chain(others).map(|address| (*node, address))
+        });
         Status {
             me: layers.me,
             pc: layers.pc.status(),
