@@ -8,17 +8,19 @@ pub(crate) struct Usage {
     began: Duration,
     last: Duration,
     memory_kib: Vec<u64>,
+    resident_kib: u64,
 }
 
 impl Usage {
     pub(crate) fn begin(id: u32) -> Self {
         let now = processor_time(id);
-        Self { id, began: now, last: now, memory_kib: Vec::new() }
+        Self { id, began: now, last: now, memory_kib: Vec::new(), resident_kib: 0 }
     }
 
     pub(crate) fn sample(&mut self) {
         self.last = processor_time(self.id);
-        self.memory_kib.push(resident_kib(self.id));
+        self.memory_kib.push(status_kib(self.id, "RssAnon:"));
+        self.resident_kib = self.resident_kib.max(status_kib(self.id, "VmRSS:"));
     }
 
     /// Processor time between the beginning and the last sample.
@@ -26,12 +28,17 @@ impl Usage {
         self.last - self.began
     }
 
-    /// The largest resident memory of all samples.
+    /// The most that was resident, pages of files included.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        self.resident_kib
+    }
+
+    /// The most memory of its own that it had.
     pub(crate) fn memory_kib(&self) -> u64 {
         self.memory_kib.iter().copied().max().unwrap_or_default()
     }
 
-    /// Mean resident memory in each quarter of the time.
+    /// Mean memory of its own in each quarter of the time.
     pub(crate) fn quarters(&self) -> [u64; 4] {
         let length = (self.memory_kib.len() / 4).max(1);
         std::array::from_fn(|quarter| {
@@ -51,8 +58,8 @@ fn processor_time(id: u32) -> Duration {
     Duration::from_millis(ticks.sum::<u64>() * 1000 / rustix::param::clock_ticks_per_second())
 }
 
-fn resident_kib(id: u32) -> u64 {
+fn status_kib(id: u32, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{id}/status")).expect("the process runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("a size")
 }
