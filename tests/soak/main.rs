@@ -89,12 +89,17 @@ fn ours_needs_no_more_time_or_memory_than_garbd_and_counts_as_the_servers_do() {
     println!("load: {committed} transactions in {:?}, position {counted}", soak_time() + WARM_UP);
     println!("processor: garbd {:?}, ours {:?}, ratio {cpu:.2}", garbds.cpu(), mine.cpu());
     println!(
-        "memory: garbd {} KiB, ours {} KiB, ratio {memory:.2}",
+        "own memory: garbd {} KiB, ours {} KiB, ratio {memory:.2}",
         garbds.memory_kib(),
         mine.memory_kib()
     );
     println!(
-        "memory from quarter to quarter: garbd {:?}, ours {:?}",
+        "with the program file: garbd {} KiB, ours {} KiB",
+        garbds.resident_kib(),
+        mine.resident_kib()
+    );
+    println!(
+        "own memory from quarter to quarter: garbd {:?}, ours {:?}",
         garbds.quarters(),
         mine.quarters()
     );
