@@ -4,6 +4,7 @@
 //! asked for: `cargo test --release --test cluster -- --ignored --test-threads=1`, or `./test`.
 
 #[path = "../support/lib.rs"]
+#[expect(dead_code, reason = "shared with tests/peers, tests/faults and tests/soak")]
 mod support;
 
 mod arbitrator;
