@@ -35,8 +35,13 @@ fn status_shows_what_the_servers_say_and_leaves_the_group_as_it_was() {
         let member = of(node.name());
         assert_eq!(member["state"], "SYNCED");
         assert_eq!(member["weight"], 1);
-        assert_eq!(member["incoming_address"], node.status("wsrep_incoming_addresses").split(',')
-            .find(|address| member["incoming_address"] == *address).unwrap_or("another"));
+        assert_eq!(
+            member["incoming_address"],
+            node.status("wsrep_incoming_addresses")
+                .split(',')
+                .find(|address| member["incoming_address"] == *address)
+                .unwrap_or("another")
+        );
     }
     assert_eq!(of("arbitrator")["is_stateless"], true);
     assert_eq!(report["state_uuid"], cluster.node(0).status("wsrep_cluster_state_uuid"));

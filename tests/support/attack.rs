@@ -90,7 +90,9 @@ impl Attack {
     /// nothing wrong, next to nothing for the others.
     pub(crate) fn limit(self) -> Duration {
         match self {
-            Self::Silence | Self::SlowLoris | Self::UserFirst | Self::LinkedMalformedUser => Duration::from_secs(6),
+            Self::Silence | Self::SlowLoris | Self::UserFirst | Self::LinkedMalformedUser => {
+                Duration::from_secs(6)
+            }
             Self::Garbage
             | Self::Oversized
             | Self::Checksum
@@ -109,7 +111,8 @@ impl Attack {
         match self {
             Self::LinkedGarbage => Peer::linked(target).end_with(&[0xff; 64]),
             Self::LinkedMalformedUser => {
-                let user = Body::User { relay: Relay::No, payload: Bytes::from_static(b"nonsense") };
+                let user =
+                    Body::User { relay: Relay::No, payload: Bytes::from_static(b"nonsense") };
                 Peer::linked(target).end_with_message(user)
             }
             Self::LinkedHandshake => {
@@ -195,7 +198,9 @@ impl Peer {
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set a limit");
         let port = stream.local_addr().expect("it is connected").port();
         let greeting = read_message(&mut stream);
-        let Body::Handshake { handshake } = greeting.body else { panic!("greeted by {greeting:?}") };
+        let Body::Handshake { handshake } = greeting.body else {
+            panic!("greeted by {greeting:?}")
+        };
         Self { stream, me: node(port), handshake }
     }
 
@@ -223,9 +228,7 @@ impl Peer {
         while !stop.load(Ordering::Relaxed) {
             let is_gone = match self.stream.read(&mut buffer) {
                 Ok(length) => length == 0,
-                Err(error) => {
-                    !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
-                }
+                Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
             };
             if is_gone || !self.send_keepalives(1) {
                 return false;
