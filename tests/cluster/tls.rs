@@ -222,3 +222,25 @@ fn looking(cluster: &Cluster, command: &str) -> Job {
     let job = if command == "doctor" { job.flag("--listen", &ports.address(1)) } else { job };
     job.holding(ports)
 }
+
+#[test]
+#[ignore = "starts real servers"]
+fn a_group_that_knows_ipv6_only_is_backed_up_with_tls() {
+    let howto = HowTo::new();
+    let node = howto.version_1("node");
+    let ca = howto.ca();
+    let mut cluster = Cluster::start_set_up(2, |server| {
+        server.use_ipv6();
+        server.set_provider(&group_options(&node, &ca));
+        let mut transfer = transfer_files(&node, &ca, MODERN);
+        transfer.push("encrypt=4".to_owned());
+        server.set_transfer(&transfer);
+    });
+    let ports = Ports::reserve();
+    let ours = |offset| format!("[::1]:{}", ports.at(offset));
+    let job = Job::backup(&cluster, "null:")
+        .flag("--listen", &ours(1))
+        .flag("--options", &format!("gmcast.listen_addr=tcp://{}", ours(2)));
+    with_keys(job, &node, &ca).run(seconds(120)).expect(&[0]);
+    cluster.assert_unharmed();
+}
