@@ -97,6 +97,9 @@ impl<'a> Attempt<'a> {
         if let Some(acceptor) = self.config.transfer_tls.acceptor.clone() {
             listener = listener.with_tls(acceptor);
         }
+        if let Some(key) = self.config.transfer_tls.key.clone() {
+            listener = listener.with_key(key);
+        }
         let sink = open().await.map_err(Error::OpenSink)?;
         let handle = match member::start(self.config.member.clone()) {
             Ok(handle) => handle,

@@ -190,6 +190,10 @@ fn transfer_remedy(failure: &Failure) -> Option<&'static str> {
             Some("give the certificates with --tls-dir, or --ssl-cert, --ssl-key and --ssl-ca")
         }
         Failure::DonorFailed { .. } | Failure::DonorGone => Some("see the donor's error log"),
+        Failure::Undeciphered => Some(
+            "compare --sst-encrypt-key-file and --sst-encrypt-algo with encrypt-key and encrypt-algo in \
+             the donor's [sst] section",
+        ),
         Failure::DonorAddressUnknown => Some("allow the donor's network with --accept-from"),
         Failure::NoFirstConnection { .. }
         | Failure::NotReached { .. }
@@ -231,6 +235,7 @@ fn refusal_remedy(reason: CloseReason) -> &'static str {
         | CloseReason::NotEncrypted
         | CloseReason::Truncated
         | CloseReason::Broken
+        | CloseReason::Undeciphered
         | CloseReason::SecondMetadata
         | CloseReason::SecondArchive => "see the donor's error log",
     }

@@ -152,6 +152,30 @@ fn donors_of_every_tls_mode_are_received() {
     cluster.assert_unharmed();
 }
 
+#[test]
+#[ignore = "starts real servers"]
+fn a_donor_with_a_key_is_received_with_that_key_only() {
+    let mut cluster = Cluster::start(2);
+    cluster.expect_donor_failures();
+    let key = cluster.path("key");
+    std::fs::write(&key, "correct horse\n").expect("write");
+    cluster.nodes[1].set_transfer(&[
+        "encrypt=1".to_owned(),
+        "encrypt-algo=aes-256-cbc".to_owned(),
+        format!("encrypt-key-file={}", key.display()),
+    ]);
+    let job = || Job::backup(&cluster, "null:").flag("--donor", "n2");
+    let file = key.display().to_string();
+    job().flag("--sst-encrypt-key-file", &file).run(seconds(120)).expect(&[0]);
+    let wrong = cluster.path("wrong");
+    std::fs::write(&wrong, "wrong horse\n").expect("write");
+    let wrong = wrong.display().to_string();
+    let outcome = job().flag("--sst-encrypt-key-file", &wrong).run(seconds(120));
+    outcome.expect(&[77]).expect_sentence(&["cannot be decrypted"]);
+    cluster.wait_healthy(2);
+    cluster.assert_unharmed();
+}
+
 /// A plain member that receives a transfer in this mode.
 fn receive(cluster: &Cluster, pair: &Pair, ca: &Path, mode: &str) -> Outcome {
     Job::backup(cluster, "null:")
