@@ -6,6 +6,7 @@ mod group;
 mod options;
 mod target;
 mod tls;
+mod without_effect;
 
 pub use garbd::{Settings, SettingsError};
 pub use group::{Group, GroupError};

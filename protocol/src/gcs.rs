@@ -20,6 +20,7 @@ use bytes::Bytes;
 
 use crate::id::{NodeId, StateId};
 use crate::message::{Delivery, SendError};
+use crate::planted::Planted;
 use crate::time::{Duration, Instant};
 use crate::view::Component;
 
@@ -87,6 +88,8 @@ pub struct Config {
     pub donor_wait_limit: Duration,
     /// How long after the end of the data the donor's JOIN may come.
     pub verdict_limit: Duration,
+    /// A bug on purpose.
+    pub planted: Planted,
 }
 
 impl Default for Config {
@@ -98,6 +101,7 @@ impl Default for Config {
             request_retry: Duration::from_secs(1),
             donor_wait_limit: Duration::from_secs(300),
             verdict_limit: Duration::from_secs(120),
+            planted: Planted::default(),
         }
     }
 }

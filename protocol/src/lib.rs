@@ -26,6 +26,7 @@ pub mod id;
 pub mod member;
 pub mod message;
 pub mod pc;
+pub mod planted;
 pub mod sst;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

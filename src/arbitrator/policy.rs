@@ -57,6 +57,7 @@ pub(super) fn after(reason: &EndReason, is_stopping: bool) -> Next {
         }
         EndReason::ConnectTimeout => again(AFTER_SILENCE),
         EndReason::NotPrimary(_)
+        | EndReason::SeveralGroups
         | EndReason::Advised(
             LeaveReason::OnlyStateless | LeaveReason::StateMessageUnreadable { .. },
         ) => again(AFTER_NON_PRIMARY),

@@ -164,6 +164,13 @@ fn take_gmcast(options: &mut Options, core: &mut core::Config) -> Result<(), Gro
     set(&mut gmcast.time_wait, options.duration("gmcast.time_wait")?);
     set(&mut gmcast.redials_max, options.number("gmcast.mira", 0..=i32::MAX as u32)?);
     options.number("gmcast.version", 0..=0)?;
+    let name = gmcast.group.to_string();
+    options.refuse_unless("gmcast.group", &name, "the group has another name")?;
+    options.refuse_unless("gmcast.isolate", "0", "nothing can be isolated before it has begun")?;
+    options.refuse_unless("gmcast.mcast_addr", "", "multicast is not spoken here")?;
+    options.number("gmcast.mcast_port", 0..=u16::MAX)?;
+    options.number("gmcast.mcast_ttl", 1..=255_u8)?;
+    options.refuse_unless("gmcast.peer_addr", "", "addresses belong into the group's address")?;
     if let Some(kind) = options.number("socket.checksum", 0..=2)? {
         core.checksum = Checksum::from_option(kind);
     }
@@ -186,7 +193,7 @@ fn take_evs(options: &mut Options, evs: &mut evs::Config) -> Result<(), OptionEr
     set(&mut evs.delayed_keep_period, options.duration("evs.delayed_keep_period")?);
     set(&mut evs.auto_evict, options.number("evs.auto_evict", 0..=u8::MAX)?);
     options.switch("evs.use_aggregate")?;
-    Ok(())
+    options.refuse_unless("evs.evict", "", "nobody can be banned before there is a group")
 }
 
 /// Also gives the limit of a graceful leave.

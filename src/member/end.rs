@@ -17,9 +17,10 @@ impl From<&EndReason> for ExitCode {
                 Self::Refused
             }
             EndReason::Advised(LeaveReason::ProtocolTooHigh { .. }) => Self::Configuration,
-            EndReason::ConnectTimeout | EndReason::NotPrimary(_) | EndReason::Advised(_) => {
-                Self::Unavailable
-            }
+            EndReason::ConnectTimeout
+            | EndReason::NotPrimary(_)
+            | EndReason::SeveralGroups
+            | EndReason::Advised(_) => Self::Unavailable,
             EndReason::Left | EndReason::Abandoned | EndReason::Evs(_) | EndReason::Pc(_) => {
                 Self::Retry
             }

@@ -13,6 +13,7 @@ use super::status::Status;
 use crate::decode::DecodeError;
 use crate::id::NodeId;
 use crate::message::{Delivery, SendError};
+use crate::planted::Bug;
 use crate::time::Instant;
 
 impl Gcs {
@@ -121,7 +122,8 @@ impl Gcs {
     }
 
     fn handle_sync(&mut self, source: NodeId, message: &CodeMessage) {
-        if self.sender_status(&source, message).is_some() {
+        let is_deaf = self.config.planted.is(Bug::IgnoresSync);
+        if self.sender_status(&source, message).is_some() && !is_deaf {
             let change = self.roster.sync(&source);
             self.report(change);
             self.ask(|requester, at, out| requester.try_send(at, out));
