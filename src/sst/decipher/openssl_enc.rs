@@ -10,7 +10,7 @@ use bytes::{Buf, BytesMut};
 use galera_protocol::sst::sniff::{Sniffed, sniff};
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
-use openssl::pkcs5::{bytes_to_key, pbkdf2_hmac};
+use openssl::pkcs5::{KeyIvPair, bytes_to_key, pbkdf2_hmac};
 use openssl::symm::{Cipher, Crypter, Mode};
 
 use super::{DecipherError, DecryptionKey};
@@ -128,17 +128,18 @@ impl OpensslEnc {
         let block = &rest[..BLOCK_BYTES];
         let candidates = self.candidates(salt).map_err(|_| DecipherError::WrongKey)?;
         let cipher = self.key.algorithm.cipher();
-        for (key, iv) in candidates {
-            let is_it = first_block(cipher, &key, &iv, block).is_ok_and(|plain| is_known(&plain));
+        for KeyIvPair { key, iv } in candidates {
+            let iv = iv.as_deref();
+            let is_it = first_block(cipher, &key, iv, block).is_ok_and(|plain| is_known(&plain));
             if is_it {
-                let crypter = Crypter::new(cipher, Mode::Decrypt, &key, Some(&iv));
+                let crypter = Crypter::new(cipher, Mode::Decrypt, &key, iv);
                 return crypter.map_err(|_| DecipherError::WrongKey);
             }
         }
         Err(DecipherError::WrongKey)
     }
 
-    fn candidates(&self, salt: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ErrorStack> {
+    fn candidates(&self, salt: &[u8]) -> Result<Vec<KeyIvPair>, ErrorStack> {
         let cipher = self.key.algorithm.cipher();
         let (key_bytes, secret) = (cipher.key_len(), &self.key.secret);
         let mut candidates = Vec::new();
@@ -146,16 +147,21 @@ impl OpensslEnc {
             let mut both = vec![0; key_bytes + BLOCK_BYTES];
             pbkdf2_hmac(secret, salt, rounds, MessageDigest::sha256(), &mut both)?;
             let iv = both.split_off(key_bytes);
-            candidates.push((both, iv));
+            candidates.push(KeyIvPair { key: both, iv: Some(iv) });
         }
         let old = bytes_to_key(cipher, MessageDigest::sha256(), secret, Some(salt), 1)?;
-        candidates.push((old.key, old.iv.unwrap_or_default()));
+        candidates.push(old);
         Ok(candidates)
     }
 }
 
-fn first_block(cipher: Cipher, key: &[u8], iv: &[u8], block: &[u8]) -> Result<Vec<u8>, ErrorStack> {
-    let mut crypter = Crypter::new(cipher, Mode::Decrypt, key, Some(iv))?;
+fn first_block(
+    cipher: Cipher,
+    key: &[u8],
+    iv: Option<&[u8]>,
+    block: &[u8],
+) -> Result<Vec<u8>, ErrorStack> {
+    let mut crypter = Crypter::new(cipher, Mode::Decrypt, key, iv)?;
     crypter.pad(false);
     let mut plain = vec![0; 2 * BLOCK_BYTES];
     let count = crypter.update(block, &mut plain)?;
