@@ -6,6 +6,7 @@ mod progress;
 mod restore;
 mod signals;
 mod talk;
+mod xbstream;
 
 use std::path::PathBuf;
 use std::process;
@@ -60,10 +61,17 @@ enum Command {
     Verify(restore::SelectArgs),
     /// Write one file of a backup to standard output
     Cat(restore::CatArgs),
+    /// Look into streams of backup tools, extract and write them
+    Xbstream(xbstream::Args),
 }
 
 /// Runs the command that the process's arguments name.
 pub fn main() -> process::ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let program = arguments.first().and_then(|name| xbstream::compat::Program::from_name(name));
+    if let Some(program) = program {
+        return xbstream::compat::main(program, arguments);
+    }
     let cli = match parse() {
         Ok(cli) => cli,
         Err(code) => return code.into(),
@@ -87,6 +95,7 @@ async fn run(cli: Cli) -> ExitCode {
         Command::Show(args) => restore::show_manifest(args).await,
         Command::Verify(args) => restore::verify(args, output).await,
         Command::Cat(args) => restore::cat(args).await,
+        Command::Xbstream(args) => xbstream::run(args, output).await,
     }
 }
 

@@ -10,6 +10,8 @@
 //! | [`sst`] | the listener for the donor's stream |
 //! | [`pipeline`] | stream → files → sink, verification, manifest |
 //! | [`sink`] | where a backup goes |
+//! | [`unpack`] | members that were compressed or encrypted |
+//! | [`xbstream`] | streams in files and pipes, without a group |
 //! | [`repository`] | where many backups stay: packs, index, manifest |
 //! | [`restore`] | from a repository into a data directory |
 //! | [`backup`] | the main job: all of the above in order |
@@ -26,3 +28,5 @@ pub mod repository;
 pub mod restore;
 pub mod sink;
 pub mod sst;
+pub mod unpack;
+pub mod xbstream;

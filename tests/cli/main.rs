@@ -1,5 +1,7 @@
 //! The built binary where no group is needed: exit code, standard output, standard error.
 
+mod xbstream;
+
 use std::{
     ffi::OsStr,
     fs,
