@@ -1,6 +1,7 @@
 //! The command line: raw arguments into checked configuration, and the only place that prints.
 
 mod backup;
+mod decode;
 mod layers;
 mod progress;
 mod restore;
@@ -61,6 +62,8 @@ enum Command {
     Verify(restore::SelectArgs),
     /// Write one file of a backup to standard output
     Cat(restore::CatArgs),
+    /// Turn captured traffic of a group into readable messages
+    Decode(Box<decode::Args>),
     /// Look into streams of backup tools, extract and write them
     Xbstream(xbstream::Args),
 }
@@ -95,6 +98,7 @@ async fn run(cli: Cli) -> ExitCode {
         Command::Show(args) => restore::show_manifest(args).await,
         Command::Verify(args) => restore::verify(args, output).await,
         Command::Cat(args) => restore::cat(args).await,
+        Command::Decode(args) => tokio::task::block_in_place(|| decode::run(*args, output)),
         Command::Xbstream(args) => xbstream::run(args, output).await,
     }
 }

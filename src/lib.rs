@@ -14,12 +14,15 @@
 //! | [`xbstream`] | streams in files and pipes, without a group |
 //! | [`repository`] | where many backups stay: packs, index, manifest |
 //! | [`restore`] | from a repository into a data directory |
+//! | [`capture`], [`decode`] | captured traffic into what it says |
 //! | [`backup`] | the main job: all of the above in order |
 //! | [`cli`], [`config`] | flags, files and environment into checked configuration |
 
 pub mod backup;
+pub mod capture;
 pub mod cli;
 pub mod config;
+pub mod decode;
 pub mod exit;
 pub mod member;
 pub mod net;

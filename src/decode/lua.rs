@@ -1,0 +1,6 @@
+//! The Wireshark dissector.
+
+/// Its text.
+pub fn dissector() -> String {
+    String::new()
+}
