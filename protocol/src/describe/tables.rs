@@ -406,3 +406,30 @@ pub const OTHER: Layout = Layout { name: "message", items: &[only(Left, "payload
 pub fn name(names: &[(u64, &'static str)], number: u64) -> Option<&'static str> {
     names.iter().find(|(value, _)| *value == number).map(|(_, name)| *name)
 }
+
+/// Every layout by a short name, for generators.
+pub const ALL: &[(&str, &Layout)] = &[
+    ("frame", &NET),
+    ("gmcast", &GMCAST),
+    ("evs", &EVS),
+    ("evs_user", &EVS_USER),
+    ("aggregate", &AGGREGATE),
+    ("evs_gap", &EVS_GAP),
+    ("evs_join", &EVS_JOIN),
+    ("evs_install", &EVS_INSTALL),
+    ("evs_leave", &EVS_LEAVE),
+    ("evs_delayed_list", &EVS_DELAYED_LIST),
+    ("pc", &PC),
+    ("pc_nodes", &PC_NODES),
+    ("action", &ACTION),
+    ("write_set", &WRITE_SET),
+    ("request_part", &REQUEST_PART),
+    ("request_old", &REQUEST_OLD),
+    ("request", &REQUEST),
+    ("state_uuid", &STATE_UUID),
+    ("state_msg", &STATE_MSG),
+    ("code", &CODE),
+    ("code_short", &CODE_SHORT),
+    ("flow", &FLOW),
+    ("other", &OTHER),
+];
