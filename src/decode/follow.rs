@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use galera_protocol::NodeId;
 use galera_protocol::describe::{FieldValue, Layer, Section, Value, tables};
@@ -60,6 +60,8 @@ pub struct Verdict {
     pub given_up: Vec<(NodeId, i64)>,
     /// Who left of its own will.
     pub left: Vec<NodeId>,
+    /// Who asked again for messages of whom.
+    pub missed: Vec<(NodeId, NodeId)>,
     /// The last one to make its first proposal, and how long after the first.
     pub last: Option<(NodeId, i64)>,
 }
@@ -84,6 +86,7 @@ struct Change {
     proposals: BTreeMap<NodeId, Timestamp>,
     suspected: BTreeMap<NodeId, i64>,
     left: BTreeSet<NodeId>,
+    missed: BTreeSet<(NodeId, NodeId)>,
 }
 
 impl Follow {
@@ -103,6 +106,18 @@ impl Follow {
     /// What to call the owner of an address.
     pub fn place(&self, address: &SocketAddr) -> String {
         self.node_at(address).map_or_else(|| address.to_string(), |node| self.name(&node))
+    }
+
+    /// The name at an IP address, if all nodes that were seen there have the same.
+    pub fn only_name_at(&self, ip: IpAddr) -> Option<String> {
+        let there = self.addresses.iter().filter(|(address, _)| address.ip() == ip);
+        let names: BTreeSet<String> = there.map(|(_, node)| self.name(node)).collect();
+        names.first().filter(|_| names.len() == 1).cloned()
+    }
+
+    /// Every node that told its name.
+    pub fn names(&self) -> impl Iterator<Item = (NodeId, String)> {
+        self.names.iter().map(|(node, name)| (*node, name.clone()))
     }
 
     /// Learns from a record; what follows from it.
@@ -162,6 +177,7 @@ impl Follow {
             "LEAVE" => {
                 self.change_from(now).left.insert(origin);
             }
+            "GAP" => self.note_request(origin, evs),
             _ => {}
         }
         if self.heard.len() >= NODES_MAX {
@@ -170,12 +186,21 @@ impl Follow {
         self.heard.insert(origin, now);
     }
 
+    /// Somebody misses messages; during a view change everybody waits for them.
+    fn note_request(&mut self, origin: NodeId, gap: &Section) {
+        let (Some(change), Some(of)) = (&mut self.change, gap.uuid("range node")) else { return };
+        if !of.is_nil() && of != origin {
+            change.missed.insert((origin, of));
+        }
+    }
+
     fn change_from(&mut self, now: Timestamp) -> &mut Change {
         self.change.get_or_insert_with(|| Change {
             began: now,
             proposals: BTreeMap::new(),
             suspected: BTreeMap::new(),
             left: BTreeSet::new(),
+            missed: BTreeSet::new(),
         })
     }
 
@@ -234,6 +259,7 @@ impl Follow {
             micros: now.0 - change.began.0,
             given_up: change.suspected.into_iter().collect(),
             left: change.left.into_iter().collect(),
+            missed: change.missed.into_iter().collect(),
             last: last.map(|(node, time)| (*node, time.0 - change.began.0)),
         }
     }
@@ -327,6 +353,9 @@ impl Follow {
         }
         for node in &verdict.left {
             text += &format!(", for {} left", self.name(node));
+        }
+        for (node, of) in &verdict.missed {
+            text += &format!(", {} missed messages of {}", self.name(node), self.name(of));
         }
         match verdict.last {
             Some((node, late)) if late * 2 > verdict.micros => {
