@@ -4,6 +4,7 @@ mod backup;
 mod decode;
 mod layers;
 mod progress;
+mod proxy;
 mod restore;
 mod signals;
 mod talk;
@@ -64,6 +65,8 @@ enum Command {
     Cat(restore::CatArgs),
     /// Turn captured traffic of a group into readable messages
     Decode(Box<decode::Args>),
+    /// Stand between two members: pass on, describe, record, and break on purpose
+    Proxy(proxy::Args),
     /// Look into streams of backup tools, extract and write them
     Xbstream(xbstream::Args),
 }
@@ -99,6 +102,7 @@ async fn run(cli: Cli) -> ExitCode {
         Command::Verify(args) => restore::verify(args, output).await,
         Command::Cat(args) => restore::cat(args).await,
         Command::Decode(args) => tokio::task::block_in_place(|| decode::run(*args, output)),
+        Command::Proxy(args) => proxy::run(args, output).await,
         Command::Xbstream(args) => xbstream::run(args, output).await,
     }
 }

@@ -15,6 +15,7 @@
 //! | [`repository`] | where many backups stay: packs, index, manifest |
 //! | [`restore`] | from a repository into a data directory |
 //! | [`capture`], [`decode`] | captured traffic into what it says |
+//! | [`proxy`] | between two members: passes on, tells, and breaks on purpose |
 //! | [`backup`] | the main job: all of the above in order |
 //! | [`cli`], [`config`] | flags, files and environment into checked configuration |
 
@@ -27,6 +28,7 @@ pub mod exit;
 pub mod member;
 pub mod net;
 pub mod pipeline;
+pub mod proxy;
 pub mod repository;
 pub mod restore;
 pub mod sink;

@@ -119,7 +119,7 @@ fn take(interfaces: &mut Vec<Interface>, block: &PcapBlockOwned<'_>) -> Option<P
             None
         }
         PcapBlockOwned::Legacy(packet) => {
-            let Some(interface) = interfaces.first() else { return None };
+            let interface = interfaces.first()?;
             let fraction = u64::from(packet.ts_usec) * 1_000_000 / interface.resolution;
             let time = Timestamp(i64::from(packet.ts_sec) * 1_000_000 + fraction as i64);
             Some(Packet { time, link: interface.link, data: packet.data.to_vec() })
@@ -139,8 +139,7 @@ fn take_block(interfaces: &mut Vec<Interface>, block: &Block<'_>) -> Option<Pack
             });
         }
         Block::EnhancedPacket(packet) => {
-            let interface = usize::try_from(packet.if_id).ok().and_then(|id| interfaces.get(id));
-            let Some(interface) = interface else { return None };
+            let interface = usize::try_from(packet.if_id).ok().and_then(|id| interfaces.get(id))?;
             let ticks = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
             let captured = (packet.caplen as usize).min(packet.data.len());
             return Some(Packet {
@@ -149,8 +148,16 @@ fn take_block(interfaces: &mut Vec<Interface>, block: &Block<'_>) -> Option<Pack
                 data: packet.data[..captured].to_vec(),
             });
         }
-        // Statistics, names, comments. Simple packets have no time.
-        _ => {}
+        // Simple packets have no time.
+        Block::InterfaceDescription(_)
+        | Block::SimplePacket(_)
+        | Block::NameResolution(_)
+        | Block::InterfaceStatistics(_)
+        | Block::SystemdJournalExport(_)
+        | Block::DecryptionSecrets(_)
+        | Block::ProcessInformation(_)
+        | Block::Custom(_)
+        | Block::Unknown(_) => {}
     }
     None
 }

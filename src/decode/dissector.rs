@@ -31,6 +31,12 @@ impl Dissector {
         self.follow(vec![(flow, StreamEvent::Data(bytes))])
     }
 
+    /// Takes what happened on a stream that somebody else put together.
+    pub fn take_event(&mut self, time: Timestamp, flow: Flow, event: StreamEvent) -> Vec<Record> {
+        self.now = time;
+        self.follow(vec![(flow, event)])
+    }
+
     /// What is left at the end of the capture.
     pub fn finish(&mut self) -> Vec<Record> {
         let events = self.streams.finish();

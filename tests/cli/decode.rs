@@ -113,10 +113,8 @@ fn our_values() -> BTreeMap<String, Vec<String>> {
             let prefix = layouts.iter().find(|(name, ..)| *name == layer).map_or("", |(.., p)| *p);
             for field in section["fields"].as_array().expect("fields") {
                 let name = field["name"].as_str().expect("name").replace(' ', "_");
-                let value = match &field["value"] {
-                    Value::String(text) => text.clone(),
-                    other => other.to_string(),
-                };
+                let text = field["value"].as_str().map(ToOwned::to_owned);
+                let value = text.unwrap_or_else(|| field["value"].to_string());
                 values.entry(format!("{prefix}.{name}")).or_default().push(value);
             }
         }

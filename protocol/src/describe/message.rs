@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::layout::Layout;
 use super::tables;
-use super::walk::{FieldValue, Stop, Walk};
+use super::walk::{FieldValue, Stop, Value, Walk};
 use crate::checksum::Checksum;
 use crate::decode::{DecodeError, Problem};
 use crate::id::NodeId;
@@ -74,30 +74,25 @@ impl Section {
     /// Its signed number.
     pub fn signed(&self, name: &str) -> Option<i64> {
         match &self.field(name)?.value {
-            super::Value::Signed(number) => Some(*number),
-            other => other.number().and_then(|number| i64::try_from(number).ok()),
+            Value::Signed(number) => Some(*number),
+            Value::Unsigned(number) => i64::try_from(*number).ok(),
+            Value::Uuid(_) | Value::Text(_) | Value::Bytes => None,
         }
     }
 
     /// Its UUID.
     pub fn uuid(&self, name: &str) -> Option<NodeId> {
         match &self.field(name)?.value {
-            super::Value::Uuid(uuid) => Some(*uuid),
-            super::Value::Unsigned(_)
-            | super::Value::Signed(_)
-            | super::Value::Text(_)
-            | super::Value::Bytes => None,
+            Value::Uuid(uuid) => Some(*uuid),
+            Value::Unsigned(_) | Value::Signed(_) | Value::Text(_) | Value::Bytes => None,
         }
     }
 
     /// Its text.
     pub fn text(&self, name: &str) -> Option<&str> {
         match &self.field(name)?.value {
-            super::Value::Text(text) => Some(text),
-            super::Value::Unsigned(_)
-            | super::Value::Signed(_)
-            | super::Value::Uuid(_)
-            | super::Value::Bytes => None,
+            Value::Text(text) => Some(text),
+            Value::Unsigned(_) | Value::Signed(_) | Value::Uuid(_) | Value::Bytes => None,
         }
     }
 
