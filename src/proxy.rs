@@ -131,3 +131,83 @@ async fn connection(
     let back = Direction::new(flow.reverse(), false, rules, observer, cut);
     tokio::join!(there.relay(from_client, to_server), back.relay(from_server, to_client));
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::{Bytes, BytesMut};
+    use galera_protocol::checksum::Checksum;
+    use galera_protocol::frame;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// A gmcast message without fields: OK is 3, KEEPALIVE 6.
+    fn message(kind: u8) -> Bytes {
+        let mut out = BytesMut::new();
+        let body = [&[0, kind, 0, 0][..], &[7; 16]].concat();
+        frame::encode(Checksum::Crc32c, &body, &mut out).expect("frame");
+        out.freeze()
+    }
+
+    /// What arrives of bytes that go through a proxy with a rule, and what was broken.
+    async fn through(rule: &str, bytes: Vec<u8>) -> (Vec<u8>, Vec<String>) {
+        let server = TcpListener::bind("127.0.0.1:0").await.expect("listen");
+        // Free a moment ago.
+        let listen =
+            TcpListener::bind("127.0.0.1:0").await.expect("listen").local_addr().expect("address");
+        let to = server.local_addr().expect("address").to_string();
+        let rules = Arc::new(Rules::new(vec![rule.parse().expect("rule")]));
+        let (observer, mut observed) = mpsc::channel(100);
+        let cancel = CancellationToken::new();
+        let proxy = tokio::spawn(run(ProxyConfig { listen, to, rules }, observer, cancel.clone()));
+        let mut client = loop {
+            match TcpStream::connect(listen).await {
+                Ok(client) => break client,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        let (mut accepted, _) = server.accept().await.expect("accept");
+        client.write_all(&bytes).await.expect("send");
+        client.shutdown().await.expect("end");
+        let mut arrived = Vec::new();
+        accepted.read_to_end(&mut arrived).await.expect("receive");
+        drop((client, accepted));
+        let mut broken = Vec::new();
+        let mut ended = 0;
+        while ended < 2 {
+            match observed.recv().await.expect("observed") {
+                Observed::Broken { what, .. } => broken.push(what),
+                Observed::Passed { event: StreamEvent::Ended, .. } => ended += 1,
+                Observed::Passed { .. } => {}
+            }
+        }
+        cancel.cancel();
+        proxy.await.expect("no panic").expect("no error");
+        (arrived, broken)
+    }
+
+    #[tokio::test]
+    async fn frames_are_dropped_corrupted_put_back_and_cut_by_rule() {
+        let (ok, keepalive) = (message(3), message(6));
+        let all = [&ok[..], &keepalive, &ok].concat();
+        let mut corrupted = all.clone();
+        corrupted[2 * ok.len() - 1] ^= 1;
+        for (rule, expected, told) in [
+            ("drop type=KEEPALIVE", [&ok[..], &ok].concat(), "dropped KEEPALIVE"),
+            ("corrupt type=KEEPALIVE", corrupted, "corrupted KEEPALIVE"),
+            ("reorder times=1", [&keepalive[..], &ok, &ok].concat(), "put behind the next one OK"),
+            ("cut type=KEEPALIVE", ok.to_vec(), "cut before KEEPALIVE"),
+            ("delay=1ms type=KEEPALIVE", all.clone(), "delayed KEEPALIVE"),
+        ] {
+            let (arrived, broken) = through(rule, all.clone()).await;
+            assert!(arrived == expected, "{rule}: {arrived:02x?}");
+            assert_eq!(broken, [told], "{rule}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_frame_goes_through_as_it_is() {
+        let bytes = b"\x16\x03\x01 a client hello, or anything at all".to_vec();
+        assert_eq!(through("drop", bytes.clone()).await, (bytes, vec![]));
+    }
+}
