@@ -17,21 +17,29 @@
 //! | [`capture`], [`decode`] | captured traffic into what it says |
 //! | [`proxy`] | between two members: passes on, tells, and breaks on purpose |
 //! | [`backup`] | the main job: all of the above in order |
+//! | [`doctor`] | whether it would work, and why not |
+//! | [`arbitrator`] | a member that votes: garbd's job |
+//! | [`status`] | the group as a member sees it |
+//! | [`ops`] | metrics, health, systemd |
 //! | [`cli`], [`config`] | flags, files and environment into checked configuration |
 
+pub mod arbitrator;
 pub mod backup;
 pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod decode;
+pub mod doctor;
 pub mod exit;
 pub mod member;
 pub mod net;
+pub mod ops;
 pub mod pipeline;
 pub mod proxy;
 pub mod repository;
 pub mod restore;
 pub mod sink;
 pub mod sst;
+pub mod status;
 pub mod unpack;
 pub mod xbstream;

@@ -5,15 +5,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use galera_protocol::sst::conversation;
-use galera_protocol::sst::peers::AllowFrom;
+use galera_protocol::sst::peers::{AllowFrom, Network};
 use galera_protocol::sst::request;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
+use super::check::CheckError;
+use super::place::Place;
 use super::signals::Stop;
+use super::tls::{SstTlsArgs, TlsArgs, reload_on_hangup};
 use super::{Output, progress, talk};
 use crate::backup::{self, Advertise, Backup, Reporter};
-use crate::config::{Group, GroupError, Target};
+use crate::config::{Group, Target};
 use crate::exit::ExitCode;
+use crate::ops::http::HttpServer;
 use crate::pipeline;
 use crate::pipeline::manifest::BackupId;
 use crate::repository::{PackConfig, PackSink};
@@ -58,6 +63,9 @@ pub(super) struct Args {
         help_heading = "Transfer"
     )]
     listen: SocketAddr,
+    /// Listen on this network interface alone, and tell its address to the donor
+    #[arg(long, value_name = "NAME", help_heading = "Transfer")]
+    listen_interface: Option<String>,
     /// What the donor is told to dial: HOST[:PORT] [default: the address our group links leave from]
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Transfer")]
     advertise: Option<Advertise>,
@@ -82,6 +90,14 @@ pub(super) struct Args {
     /// Accept the donor's connections from any address, not only from the donor's own
     #[arg(long, help_heading = "Transfer")]
     accept_any_address: bool,
+    /// Accept the donor's connections from this network too, as 10.1.0.0/16; may be given again
+    #[arg(long, value_name = "NETWORK", help_heading = "Transfer")]
+    accept_from: Vec<Network>,
+
+    #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
+    sst_tls: SstTlsArgs,
 
     /// Where the backup goes: file:///DIR, datadir:DIR, xbstream:FILE, xbstream:- or null:
     #[arg(long, value_name = "SINK", help_heading = "Target")]
@@ -89,6 +105,10 @@ pub(super) struct Args {
     /// zstd level of a repository's packs, 1 to 19
     #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = clap::value_parser!(i32).range(1..=19), help_heading = "Target")]
     compression_level: i32,
+
+    /// Serve /metrics, /livez and /readyz here while the job runs
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Watching")]
+    http: Option<SocketAddr>,
 }
 
 /// `--method`.
@@ -110,7 +130,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 impl Args {
     /// Raw arguments into checked configuration.
-    fn check(&self) -> Result<backup::Config, GroupError> {
+    fn check(&self) -> Result<backup::Config, CheckError> {
+        let keys = self.tls.open()?;
         let group = Group {
             address: self.address.clone(),
             name: self.group.clone(),
@@ -119,13 +140,19 @@ impl Args {
             weight: 0,
             connect_limit: Some(self.connect_timeout),
             state_directory: self.state_dir.clone(),
+            keys: keys.clone(),
         };
         let mut member = group.check()?;
+        let place = Place { listen: self.listen, advertise: self.advertise.clone() };
+        let place = place.on_interface(self.listen_interface.as_deref(), &mut member)?;
+        let keys = keys.or_else(|| member.security.keys().cloned());
+        let transfer_tls = self.sst_tls.transfer(keys.as_ref())?;
         member.core.gcs.donor_wait_limit = self.donor_timeout;
         member.core.gcs.verdict_limit = self.verdict_timeout;
         Ok(backup::Config {
             member,
-            listener: self.listener(),
+            listener: self.listener(place.listen),
+            transfer_tls,
             // The packs have hashes of their own; nothing else reads the stream's.
             stream: pipeline::Options {
                 idle_limit: self.idle_timeout,
@@ -134,7 +161,7 @@ impl Args {
             },
             donors: self.donor.clone(),
             methods: self.method.in_order(),
-            advertise: self.advertise.clone().unwrap_or_default(),
+            advertise: place.advertise.unwrap_or_default(),
             overall_limit: self.timeout,
             id: BackupId::generate(),
         })
@@ -145,10 +172,14 @@ impl Args {
         self.name.clone().unwrap_or_else(|| backup::default_node_name(&host()))
     }
 
-    fn listener(&self) -> sst::Config {
-        let allow_from = if self.accept_any_address { AllowFrom::Anyone } else { AllowFrom::Donor };
+    fn listener(&self, listen: SocketAddr) -> sst::Config {
+        let allow_from = match (self.accept_any_address, self.accept_from.as_slice()) {
+            (true, _) => AllowFrom::Anyone,
+            (false, []) => AllowFrom::Donor,
+            (false, networks) => AllowFrom::DonorAnd(networks.to_vec()),
+        };
         sst::Config {
-            listen: self.listen.into(),
+            listen: listen.into(),
             socket: sst::SocketOptions::default(),
             conversation: conversation::Config {
                 allow_from,
@@ -176,8 +207,9 @@ impl Method {
 pub(super) async fn run(args: Args, output: Output) -> ExitCode {
     let config = match args.check() {
         Ok(config) => config,
-        Err(error) => return talk::fail(&error, ExitCode::Configuration),
+        Err(error) => return talk::fail(&error, error.exit_code()),
     };
+    reload_on_hangup(config.keys());
     let stop = match Stop::listen() {
         Ok(stop) => stop,
         Err(error) => return talk::fail(&error, ExitCode::Other),
@@ -190,6 +222,14 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
         cancel_on_signal.cancel();
     });
     let (reporter, lines) = Reporter::new();
+    let pages = args.http.map(|address| {
+        let registry = backup::metrics::registry(&reporter);
+        HttpServer::bind(address, registry, reporter.monitor.clone())
+    });
+    let _served = match pages.transpose() {
+        Ok(server) => server.map(|server| AbortOnDropHandle::new(tokio::spawn(server.run()))),
+        Err(error) => return talk::fail(&error, ExitCode::Configuration),
+    };
     let shown = tokio::spawn(progress::show(reporter.clone(), lines));
     let result = into_target(&args, &config, &reporter, &cancel).await;
     drop(reporter);
