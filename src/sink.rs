@@ -103,6 +103,8 @@ pub struct Receipt {
     pub location: String,
     /// Bytes that the sink stored.
     pub stored_bytes: u64,
+    /// The end of what a command said on its standard output.
+    pub said: Option<String>,
 }
 
 /// Why a sink failed.

@@ -19,7 +19,7 @@ use crate::pipeline::manifest::BackupId;
 use crate::repository::{PackConfig, PackSink};
 use crate::sink::datadir::{Datadir, DatadirOptions};
 use crate::sink::discard::Discard;
-use crate::sink::raw::Raw;
+use crate::sink::raw::{CommandLine, Raw, RawTarget};
 use crate::sst;
 
 /// Arguments of `backup`.
@@ -83,9 +83,12 @@ pub(super) struct Args {
     #[arg(long, help_heading = "Transfer")]
     accept_any_address: bool,
 
-    /// Where the backup goes: file:///DIR, datadir:DIR, xbstream:FILE, xbstream:- or null:
+    /// Where the backup goes: file:///DIR, datadir:DIR, xbstream:FILE, xbstream:-, exec:COMMAND or null:
     #[arg(long, value_name = "SINK", help_heading = "Target")]
     to: Target,
+    /// Limit for a command of exec: from the end of its input to its own, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "1800", value_parser = seconds, help_heading = "Target")]
+    command_timeout: Duration,
     /// zstd level of a repository's packs, 1 to 19
     #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = clap::value_parser!(i32).range(1..=19), help_heading = "Target")]
     compression_level: i32,
@@ -138,6 +141,14 @@ impl Args {
             overall_limit: self.timeout,
             id: BackupId::generate(),
         })
+    }
+
+    fn command_line(&self, command: &str, config: &backup::Config) -> CommandLine {
+        CommandLine {
+            command: command.to_owned(),
+            environment: vec![("GALERA_SST_BACKUP_ID".into(), config.id.to_string())],
+            limit: self.command_timeout,
+        }
     }
 
     fn node_name(&self) -> String {
@@ -220,6 +231,11 @@ async fn into_target(
         }
         Target::Stream(target) => {
             let open = async || Raw::create(target.clone(), true).await;
+            backup::run(config, open, reporter, stop).await
+        }
+        Target::Command(command) => {
+            let line = args.command_line(command, config);
+            let open = async || Raw::create(RawTarget::Command(line.clone()), true).await;
             backup::run(config, open, reporter, stop).await
         }
         Target::Null => backup::run(config, async || Ok(Discard), reporter, stop).await,

@@ -15,6 +15,8 @@ pub enum Target {
     Datadir(PathBuf),
     /// `xbstream:FILE`, `xbstream:-`: the stream as the donor sent it.
     Stream(RawTarget),
+    /// `exec:COMMAND`: the stream into a command's standard input.
+    Command(String),
     /// `null:`: nowhere, everything still checked.
     Null,
 }
@@ -26,7 +28,7 @@ pub enum ParseTargetError {
     #[error(transparent)]
     Repository(#[from] RepositoryUrlError),
     /// Something has to follow the colon.
-    #[error("{0:?} names no file or directory")]
+    #[error("{0:?} names no file, directory or command")]
     NoPath(String),
 }
 
@@ -41,6 +43,8 @@ impl FromStr for Target {
         match text.split_once(':') {
             Some(("null", "")) => Ok(Self::Null),
             Some(("datadir", directory)) => Ok(Self::Datadir(path(directory)?)),
+            Some(("exec", "")) => Err(ParseTargetError::NoPath(text.to_owned())),
+            Some(("exec", command)) => Ok(Self::Command(command.to_owned())),
             Some(("xbstream", "-")) => Ok(Self::Stream(RawTarget::Stdout)),
             Some(("xbstream", file)) => Ok(Self::Stream(RawTarget::File(path(file)?))),
             Some(_) | None => Ok(Self::Repository(RepositoryUrl::parse(text)?)),
@@ -59,12 +63,13 @@ mod tests {
         assert_eq!(parse("datadir:/var/lib/mysql"), Target::Datadir("/var/lib/mysql".into()));
         assert_eq!(parse("xbstream:-"), Target::Stream(RawTarget::Stdout));
         assert_eq!(parse("xbstream:a:b"), Target::Stream(RawTarget::File("a:b".into())));
+        assert_eq!(parse("exec:cat >x"), Target::Command("cat >x".into()));
         assert!(matches!(parse("file:///backups"), Target::Repository(_)));
     }
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["", "datadir:", "xbstream:", "null:x", "ftp://a/b"] {
+        for text in ["", "datadir:", "xbstream:", "exec:", "null:x", "ftp://a/b"] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }
     }

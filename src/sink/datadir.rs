@@ -169,6 +169,7 @@ impl Sink for Datadir {
             Ok(()) => Ok(Receipt {
                 location: format!("datadir:{}", self.place.target().display()),
                 stored_bytes: self.stored_bytes.load(Ordering::Relaxed),
+                said: None,
             }),
             Err(error) => {
                 self.place.discard();

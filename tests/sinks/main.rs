@@ -1,6 +1,7 @@
 //! One conformance suite for every sink: what it commits is what it was given, and whatever fails,
 //! at whatever step, nothing that looks like a backup is left.
 
+mod command;
 mod datadir;
 mod faulty;
 mod mbstream;

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use galera_sst::pipeline::manifest::{BackupId, Manifest};
 use galera_sst::repository::{PackConfig, PackSink, ReadConfig, Repository, RepositoryUrl};
 use galera_sst::sink::datadir::{Datadir, DatadirOptions, Grastate, MANIFEST_NAME};
 use galera_sst::sink::discard::Discard;
-use galera_sst::sink::raw::{Raw, RawTarget};
+use galera_sst::sink::raw::{CommandLine, Raw, RawTarget};
 use galera_sst::sink::{Sink, SinkError};
 use tempfile::TempDir;
 
@@ -97,6 +98,37 @@ impl Subject for RawSubject {
     async fn visible(&self) -> Option<Files> {
         let stream = fs::read(self.0.path().join("backup.xb")).ok()?;
         Some(files_of_stream(&stream).expect("a whole stream"))
+    }
+
+    fn is_untouched(&self) -> bool {
+        is_empty(self.0.path())
+    }
+}
+
+/// A command that stores at the end of its input.
+pub(crate) struct CommandSubject(TempDir);
+
+impl Subject for CommandSubject {
+    type Sink = Raw;
+
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("temporary directory"))
+    }
+
+    async fn sink(&self) -> Result<Raw, SinkError> {
+        let line = CommandLine {
+            command: "content=$(base64) && echo \"$content\" >\"$PLACE\"/backup".into(),
+            environment: vec![("PLACE".into(), self.0.path().display().to_string())],
+            limit: Duration::from_secs(30),
+        };
+        Raw::create(RawTarget::Command(line), true).await
+    }
+
+    async fn visible(&self) -> Option<Files> {
+        let backup = self.0.path().join("backup");
+        backup.exists().then_some(())?;
+        let decoded = std::process::Command::new("base64").arg("-d").arg(backup).output();
+        Some(files_of_stream(&decoded.expect("base64").stdout).expect("a whole stream"))
     }
 
     fn is_untouched(&self) -> bool {

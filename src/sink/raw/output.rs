@@ -1,4 +1,4 @@
-//! One file, pipe or device, and the thread that writes it.
+//! One file, pipe, device or command, and the thread that writes it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use tokio::sync::{mpsc, oneshot};
 
 use super::RawTarget;
+use super::command::{CommandLine, Running};
 use crate::sink::{Receipt, SinkError, blocking};
 
 /// Writes that wait, of up to 1 MiB each.
@@ -29,15 +30,17 @@ pub(super) struct Output {
     sync: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Place {
     /// Appears by a rename.
     File {
         target: PathBuf,
         partial: PathBuf,
         /// Keeps other processes away as long as it is open.
-        _lock: Arc<File>,
+        _lock: File,
     },
+    /// Sees an end of its input only at commit.
+    Command { line: String, running: Running },
     /// Is there already, and cannot be taken back.
     Stream { name: String },
 }
@@ -62,7 +65,7 @@ impl Output {
     pub(super) async fn open(target: RawTarget, sync: bool) -> Result<Self, SinkError> {
         blocking(move || {
             let (place, file) = Place::open(target)?;
-            // A pipe has nothing to sync.
+            // Only a file of ours is ours to sync.
             let sync = sync && matches!(place, Place::File { .. });
             Ok(Self { queue: Queue::start(file, &place), place, sync })
         })
@@ -74,22 +77,61 @@ impl Output {
     }
 
     pub(super) async fn commit(self) -> Result<Receipt, SinkError> {
-        let written = self.queue.finish(self.sync).await;
-        let Self { place, .. } = self;
-        blocking(move || match written.and_then(|bytes| place.publish().map(|()| bytes)) {
-            Ok(stored_bytes) => Ok(Receipt { location: place.location(), stored_bytes }),
-            Err(error) => {
-                place.discard();
-                Err(error)
+        let Self { place, queue, sync } = self;
+        let written = queue.finish(sync).await;
+        // The last handle: the writing thread ends, and closes what it wrote to.
+        drop(queue);
+        match place {
+            Place::Command { line, running } => commit_command(line, running, written).await,
+            Place::File { .. } | Place::Stream { .. } => {
+                blocking(move || place.commit(written)).await
             }
-        })
-        .await
+        }
+    }
+
+    /// Why nothing more can be written, where the target tells more than the system's error.
+    pub(super) async fn explain(&mut self, error: SinkError) -> SinkError {
+        let Place::Command { line, running } = &mut self.place else { return error };
+        match running.why_closed().await {
+            Some(cause) => command_error(line, cause),
+            None => error,
+        }
     }
 
     pub(super) async fn abort(self) {
-        let Self { place, .. } = self;
-        blocking(move || place.discard()).await;
+        match self.place {
+            Place::Command { running, .. } => running.kill().await,
+            place @ (Place::File { .. } | Place::Stream { .. }) => {
+                blocking(move || place.discard()).await;
+            }
+        }
     }
+}
+
+async fn commit_command(
+    line: String,
+    mut running: Running,
+    written: Result<u64, SinkError>,
+) -> Result<Receipt, SinkError> {
+    let stored_bytes = match written {
+        Ok(written) => written,
+        Err(error) => {
+            let cause = running.why_closed().await;
+            running.kill().await;
+            return Err(cause.map_or(error, |cause| command_error(&line, cause)));
+        }
+    };
+    match running.finish().await {
+        Ok(said) => {
+            let location = format!("exec:{line}");
+            Ok(Receipt { location, stored_bytes, said: Some(said) })
+        }
+        Err(error) => Err(command_error(&line, error)),
+    }
+}
+
+fn command_error(line: &str, error: super::CommandError) -> SinkError {
+    SinkError::Write { target: format!("exec:{line}"), source: io::Error::other(error) }
 }
 
 impl Place {
@@ -101,6 +143,7 @@ impl Place {
                 let file = stdout.map_err(|source| create_error(Path::new("-"), source))?;
                 return Ok((Self::Stream { name }, File::from(file)));
             }
+            RawTarget::Command(line) => return Self::start(&line),
             RawTarget::File(path) => path,
         };
         match fs::metadata(&path) {
@@ -110,6 +153,14 @@ impl Place {
             Ok(_) => Self::open_device(&path),
             Err(_) => Self::open_partial(path),
         }
+    }
+
+    fn start(line: &CommandLine) -> Result<(Self, File), SinkError> {
+        let command = &line.command;
+        let started = Running::start(line)
+            .map_err(|source| SinkError::Create { target: format!("exec:{command}"), source })?;
+        let (running, input) = started;
+        Ok((Self::Command { line: command.clone(), running }, input))
     }
 
     fn open_device(path: &Path) -> Result<(Self, File), SinkError> {
@@ -124,7 +175,17 @@ impl Place {
         name.push(".partial");
         let partial = target.with_file_name(name);
         let (file, lock) = create_locked(&partial).map_err(failed)?;
-        Ok((Self::File { target, partial, _lock: Arc::new(lock) }, file))
+        Ok((Self::File { target, partial, _lock: lock }, file))
+    }
+
+    fn commit(&self, written: Result<u64, SinkError>) -> Result<Receipt, SinkError> {
+        match written.and_then(|bytes| self.publish().map(|()| bytes)) {
+            Ok(stored_bytes) => Ok(Receipt { location: self.location(), stored_bytes, said: None }),
+            Err(error) => {
+                self.discard();
+                Err(error)
+            }
+        }
     }
 
     fn publish(&self) -> Result<(), SinkError> {
@@ -155,6 +216,7 @@ impl Place {
         match self {
             Self::File { target, .. } => format!("xbstream:{}", target.display()),
             Self::Stream { name } => name.clone(),
+            Self::Command { line, .. } => format!("exec:{line}"),
         }
     }
 }
