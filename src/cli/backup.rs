@@ -12,14 +12,18 @@ use tokio_util::sync::CancellationToken;
 use super::signals::Stop;
 use super::{Output, progress, talk};
 use crate::backup::{self, Advertise, Backup, Reporter};
-use crate::config::{Group, GroupError, Target};
+use crate::config::{ByteSize, Group, GroupError, Target};
 use crate::exit::ExitCode;
 use crate::pipeline;
 use crate::pipeline::manifest::BackupId;
-use crate::repository::{PackConfig, PackSink};
+use crate::repository::{PackConfig, PackSink, RepositoryUrl};
+use crate::sink::any::AnySink;
+use crate::sink::copies::{Copies, Policy};
 use crate::sink::datadir::{Datadir, DatadirOptions};
 use crate::sink::discard::Discard;
 use crate::sink::raw::{CommandLine, Raw, RawTarget};
+use crate::sink::tar::{Tar, TarOptions};
+use crate::sink::{CopyReport, Receipt, SinkError};
 use crate::sst;
 
 /// Arguments of `backup`.
@@ -83,9 +87,19 @@ pub(super) struct Args {
     #[arg(long, help_heading = "Transfer")]
     accept_any_address: bool,
 
-    /// Where the backup goes: file:///DIR, datadir:DIR, xbstream:FILE, xbstream:-, exec:COMMAND or null:
-    #[arg(long, value_name = "SINK", help_heading = "Target")]
-    to: Target,
+    /// Where the backup goes: file:///DIR, datadir:DIR, tar:FILE, tar:-, xbstream:FILE, xbstream:-,
+    /// exec:COMMAND or null:; may be given more than once
+    #[arg(long, value_name = "SINK", required = true, help_heading = "Target")]
+    to: Vec<Target>,
+    /// Of several --to: how many must succeed
+    #[arg(long, value_enum, default_value_t = Policy::All, help_heading = "Target")]
+    to_policy: Policy,
+    /// Where files wait that cannot be written yet [default: beside the target]
+    #[arg(long, value_name = "DIR", help_heading = "Target")]
+    spool: Option<PathBuf>,
+    /// How much may wait there: bytes, or with K, M, G or T
+    #[arg(long, value_name = "SIZE", default_value = "64G", help_heading = "Target")]
+    spool_max: ByteSize,
     /// Limit for a command of exec: from the end of its input to its own, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "1800", value_parser = seconds, help_heading = "Target")]
     command_timeout: Duration,
@@ -189,6 +203,10 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
         Ok(config) => config,
         Err(error) => return talk::fail(&error, ExitCode::Configuration),
     };
+    if args.to.iter().filter(|target| target.is_stdout()).count() > 1 {
+        talk::say("galera-sst: only one --to can be standard output");
+        return ExitCode::Usage;
+    }
     let stop = match Stop::listen() {
         Ok(stop) => stop,
         Err(error) => return talk::fail(&error, ExitCode::Other),
@@ -202,43 +220,65 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
     });
     let (reporter, lines) = Reporter::new();
     let shown = tokio::spawn(progress::show(reporter.clone(), lines));
-    let result = into_target(&args, &config, &reporter, &cancel).await;
+    let result = into_targets(&args, &config, &reporter, &cancel).await;
     drop(reporter);
     shown.abort();
     finish(result, stop.code(), output)
 }
 
-/// The one place where a target becomes a sink type.
-async fn into_target(
+/// One stream into all targets.
+async fn into_targets(
     args: &Args,
     config: &backup::Config,
     reporter: &Reporter,
     stop: &CancellationToken,
 ) -> Result<Backup, backup::Error> {
-    match &args.to {
-        Target::Repository(url) => {
-            let packs =
-                PackConfig { compression_level: args.compression_level, ..Default::default() };
-            let open = async || PackSink::create(url, config.id.clone(), packs.clone()).await;
-            backup::run(config, open, reporter, stop).await
+    let open = async || {
+        let mut opened = Vec::new();
+        for target in &args.to {
+            opened.push((target.to_string(), args.sink(target, config).await));
         }
-        Target::Datadir(target) => {
-            let open = async || {
-                let target = target.clone();
-                Datadir::create(DatadirOptions { target, sync: true }).await
-            };
-            backup::run(config, open, reporter, stop).await
-        }
-        Target::Stream(target) => {
-            let open = async || Raw::create(target.clone(), true).await;
-            backup::run(config, open, reporter, stop).await
-        }
-        Target::Command(command) => {
-            let line = args.command_line(command, config);
-            let open = async || Raw::create(RawTarget::Command(line.clone()), true).await;
-            backup::run(config, open, reporter, stop).await
-        }
-        Target::Null => backup::run(config, async || Ok(Discard), reporter, stop).await,
+        Copies::new(opened, args.to_policy).await
+    };
+    backup::run(config, open, reporter, stop).await
+}
+
+impl Args {
+    /// The one place where a target becomes a sink.
+    async fn sink(&self, target: &Target, config: &backup::Config) -> Result<AnySink, SinkError> {
+        Ok(match target {
+            Target::Repository(url) => AnySink::Packs(Box::new(self.packs(url, config).await?)),
+            Target::Datadir(target) => {
+                let options = DatadirOptions { target: target.clone(), sync: true };
+                AnySink::Datadir(Box::new(Datadir::create(options).await?))
+            }
+            Target::Stream(target) => {
+                AnySink::Raw(Box::new(Raw::create(target.clone(), true).await?))
+            }
+            Target::Command(command) => {
+                let target = RawTarget::Command(self.command_line(command, config));
+                AnySink::Raw(Box::new(Raw::create(target, true).await?))
+            }
+            Target::Tar(target) => {
+                let options = TarOptions {
+                    target: target.clone(),
+                    spool: self.spool.clone(),
+                    spool_bytes_max: self.spool_max.0,
+                    sync: true,
+                };
+                AnySink::Tar(Box::new(Tar::create(options).await?))
+            }
+            Target::Null => AnySink::Discard(Discard),
+        })
+    }
+
+    async fn packs(
+        &self,
+        url: &RepositoryUrl,
+        config: &backup::Config,
+    ) -> Result<PackSink, SinkError> {
+        let packs = PackConfig { compression_level: self.compression_level, ..Default::default() };
+        PackSink::create(url, config.id.clone(), packs).await
     }
 }
 
@@ -273,11 +313,12 @@ fn answer(backup: &Backup, output: Output) {
             let answer = serde_json::json!({
                 "location": receipt.location,
                 "stored_bytes": receipt.stored_bytes,
+                "copies": copies(receipt),
                 "manifest": manifest,
             });
             talk::answer(&answer.to_string());
         }
-        Output::Text if receipt.location == "-" => {}
+        Output::Text if receipt.location.split(", ").any(|at| at == "-") => {}
         Output::Text => talk::answer(&format!(
             "backup {} is complete: {} files, {} bytes, state {}:{} or later, in {}",
             manifest.backup_id,
@@ -288,4 +329,16 @@ fn answer(backup: &Backup, output: Output) {
             receipt.location,
         )),
     }
+}
+
+/// What became of each of several copies.
+fn copies(receipt: &Receipt) -> Vec<serde_json::Value> {
+    let report = |copy: &CopyReport| {
+        serde_json::json!({
+            "location": copy.location,
+            "stored_bytes": copy.stored_bytes,
+            "failure": copy.failure,
+        })
+    };
+    receipt.copies.iter().map(report).collect()
 }

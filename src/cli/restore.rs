@@ -21,6 +21,7 @@ use crate::repository::{
 };
 use crate::restore::{
     self, FinishConfig, Owner, PrepareConfig, RestoreConfig, RestoreError, Restored, Role,
+    StreamSource,
 };
 
 /// Time between two lines of progress.
@@ -69,8 +70,8 @@ pub(super) struct Args {
 /// Which backup.
 #[derive(Debug, clap::Args)]
 pub(super) struct SelectArgs {
-    /// The repository: file:///DIR, with #ID to name one backup. For `restore` also datadir:DIR, which
-    /// a backup was received into: it is finished in place
+    /// The repository: file:///DIR, with #ID to name one backup. For `restore` also xbstream:FILE and
+    /// tar:FILE (- for standard input), and datadir:DIR, which is finished in place
     #[arg(long, value_name = "REPOSITORY")]
     from: String,
     /// The backup's id, or `latest`
@@ -209,9 +210,12 @@ impl Args {
 
 /// Runs `restore`.
 pub(super) async fn run(args: Args, output: Output) -> ExitCode {
-    let restored = match args.select.from.strip_prefix("datadir:").map(PathBuf::from) {
-        Some(directory) => finish_in_place(args, &directory, output).await,
-        None => restore(args, output).await,
+    let file = |kind: &str| args.select.from.strip_prefix(kind).map(PathBuf::from);
+    let restored = match (file("datadir:"), file("xbstream:"), file("tar:")) {
+        (Some(directory), ..) => finish_in_place(args, &directory, output).await,
+        (_, Some(stream), _) => restore_file(args, StreamSource::Xbstream(stream), output).await,
+        (_, _, Some(archive)) => restore_file(args, StreamSource::Tar(archive), output).await,
+        (None, None, None) => restore(args, output).await,
     };
     conclude(restored)
 }
@@ -228,6 +232,20 @@ async fn finish_in_place(args: Args, directory: &Path, output: Output) -> Result
         code = stop.requested() => return Err(Error::Stopped(code)),
     };
     answer_restored(&finished, None, output);
+    Ok(ExitCode::Success)
+}
+
+/// What `backup --to xbstream:` or `--to tar:` made.
+async fn restore_file(args: Args, source: StreamSource, output: Output) -> Result<ExitCode, Error> {
+    let stop = Stop::listen().map_err(Error::Signals)?;
+    let target = args.to.clone().ok_or(Error::NoTarget)?;
+    talk::say(&format!("restoring {} into {}", args.select.from, target.display()));
+    let config = args.config(target, &Arc::default());
+    let restored = tokio::select! {
+        restored = restore::restore_stream(&source, &config) => restored?,
+        code = stop.requested() => return Err(Error::Stopped(code)),
+    };
+    answer_restored(&restored, None, output);
     Ok(ExitCode::Success)
 }
 

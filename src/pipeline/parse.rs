@@ -38,6 +38,7 @@ pub(super) struct Parser {
     catalogue: Catalogue,
     expected: Expected,
     wants_stream: bool,
+    wants_files: bool,
     progress: Progress,
     to_sink: mpsc::Sender<Parsed>,
 }
@@ -57,6 +58,7 @@ impl Parser {
             catalogue: Catalogue::new(options.hash_files),
             expected: options.expected,
             wants_stream: needs.stream_as_sent,
+            wants_files: !needs.stream_as_sent || needs.files_as_well,
             progress,
             to_sink,
         }
@@ -85,7 +87,7 @@ impl Parser {
         let mut events = Vec::new();
         while let Some(event) = self.reader.read(&mut input)? {
             self.catalogue.note(&event);
-            if !self.wants_stream {
+            if self.wants_files {
                 events.push(event);
             }
             if events.len() >= EVENTS_PER_BATCH_MAX {

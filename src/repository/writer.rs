@@ -280,7 +280,7 @@ impl Sink for PackSink {
             Ok(stored_bytes) => {
                 let (store, id) = self.stop().await;
                 clear_started(&store, &id).await;
-                Ok(Receipt { location, stored_bytes, said: None })
+                Ok(Receipt::new(location, stored_bytes))
             }
             Err(error) => {
                 self.abort().await;

@@ -19,6 +19,7 @@ use galera_protocol::xbstream::{EntryPath, FILES_MAX};
 
 use super::{Entry, Needs, Piece, Receipt, Sink, SinkError, SinkFile};
 use crate::pipeline::manifest::Manifest;
+pub(in crate::sink) use output::Place;
 use output::{Output, Queue};
 
 pub use command::{CommandError, CommandLine};

@@ -2,6 +2,7 @@
 //! at whatever step, nothing that looks like a backup is left.
 
 mod command;
+mod copies;
 mod datadir;
 mod faulty;
 mod mbstream;
@@ -10,6 +11,7 @@ mod raw;
 mod streams;
 mod subjects;
 mod suite;
+mod tar_archive;
 mod vectors;
 
 /// Runs the whole suite against a kind of sink.
@@ -58,5 +60,6 @@ macro_rules! conforms {
 
 conforms!(conforming_datadir, crate::subjects::DatadirSubject);
 conforms!(conforming_discard, crate::subjects::DiscardSubject);
+conforms!(conforming_tar, crate::subjects::TarSubject);
 conforms!(conforming_raw, crate::subjects::RawSubject);
 conforms!(conforming_repository, crate::subjects::RepositorySubject);

@@ -85,7 +85,7 @@ const PIPE_BYTES: usize = 1 << 20;
 
 /// A running command.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(in crate::sink) struct Running {
     limit: Duration,
     /// The guard, which leads the process group. Not reaped as long as we may kill by its number.
     guard: Child,

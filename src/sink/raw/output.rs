@@ -31,9 +31,10 @@ pub(super) struct Output {
 }
 
 #[derive(Debug)]
-enum Place {
+pub(in crate::sink) enum Place {
     /// Appears by a rename.
     File {
+        scheme: &'static str,
         target: PathBuf,
         partial: PathBuf,
         /// Keeps other processes away as long as it is open.
@@ -64,7 +65,7 @@ enum Job {
 impl Output {
     pub(super) async fn open(target: RawTarget, sync: bool) -> Result<Self, SinkError> {
         blocking(move || {
-            let (place, file) = Place::open(target)?;
+            let (place, file) = Place::open(target, "xbstream")?;
             // Only a file of ours is ours to sync.
             let sync = sync && matches!(place, Place::File { .. });
             Ok(Self { queue: Queue::start(file, &place), place, sync })
@@ -124,7 +125,7 @@ async fn commit_command(
     match running.finish().await {
         Ok(said) => {
             let location = format!("exec:{line}");
-            Ok(Receipt { location, stored_bytes, said: Some(said) })
+            Ok(Receipt { said: Some(said), ..Receipt::new(location, stored_bytes) })
         }
         Err(error) => Err(command_error(&line, error)),
     }
@@ -135,7 +136,10 @@ fn command_error(line: &str, error: super::CommandError) -> SinkError {
 }
 
 impl Place {
-    fn open(target: RawTarget) -> Result<(Self, File), SinkError> {
+    pub(in crate::sink) fn open(
+        target: RawTarget,
+        scheme: &'static str,
+    ) -> Result<(Self, File), SinkError> {
         let path = match target {
             RawTarget::Stdout => {
                 let stdout = io::stdout().as_fd().try_clone_to_owned();
@@ -151,7 +155,7 @@ impl Place {
                 Err(SinkError::Occupied { target: path.display().to_string() })
             }
             Ok(_) => Self::open_device(&path),
-            Err(_) => Self::open_partial(path),
+            Err(_) => Self::open_partial(path, scheme),
         }
     }
 
@@ -169,18 +173,21 @@ impl Place {
         Ok((Self::Stream { name: path.display().to_string() }, file))
     }
 
-    fn open_partial(target: PathBuf) -> Result<(Self, File), SinkError> {
+    fn open_partial(target: PathBuf, scheme: &'static str) -> Result<(Self, File), SinkError> {
         let failed = |source| create_error(&target, source);
         let mut name = target.file_name().ok_or_else(|| failed(invalid()))?.to_os_string();
         name.push(".partial");
         let partial = target.with_file_name(name);
         let (file, lock) = create_locked(&partial).map_err(failed)?;
-        Ok((Self::File { target, partial, _lock: lock }, file))
+        Ok((Self::File { scheme, target, partial, _lock: lock }, file))
     }
 
-    fn commit(&self, written: Result<u64, SinkError>) -> Result<Receipt, SinkError> {
+    pub(in crate::sink) fn commit(
+        &self,
+        written: Result<u64, SinkError>,
+    ) -> Result<Receipt, SinkError> {
         match written.and_then(|bytes| self.publish().map(|()| bytes)) {
-            Ok(stored_bytes) => Ok(Receipt { location: self.location(), stored_bytes, said: None }),
+            Ok(stored_bytes) => Ok(Receipt::new(self.location(), stored_bytes)),
             Err(error) => {
                 self.discard();
                 Err(error)
@@ -205,16 +212,21 @@ impl Place {
         synced.map_err(failed)
     }
 
-    fn discard(&self) {
+    pub(in crate::sink) fn discard(&self) {
         let Self::File { partial, .. } = self else { return };
         if let Err(error) = fs::remove_file(partial) {
             tracing::warn!(file = %partial.display(), %error, "remove unfinished stream");
         }
     }
 
-    fn location(&self) -> String {
+    /// Whether what was written can be changed until it appears.
+    pub(in crate::sink) const fn is_file(&self) -> bool {
+        matches!(self, Self::File { .. })
+    }
+
+    pub(in crate::sink) fn location(&self) -> String {
         match self {
-            Self::File { target, .. } => format!("xbstream:{}", target.display()),
+            Self::File { scheme, target, .. } => format!("{scheme}:{}", target.display()),
             Self::Stream { name } => name.clone(),
             Self::Command { line, .. } => format!("exec:{line}"),
         }
