@@ -3,12 +3,15 @@
 mod backup;
 mod layers;
 mod progress;
+mod prune;
 mod restore;
 mod signals;
+mod store;
 mod talk;
 
 use std::path::PathBuf;
 use std::process;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
@@ -60,6 +63,10 @@ enum Command {
     Verify(restore::SelectArgs),
     /// Write one file of a backup to standard output
     Cat(restore::CatArgs),
+    /// Remove backups that no keep rule keeps, and sweep what killed jobs left
+    Prune(prune::PruneArgs),
+    /// Copy backups from one repository to another
+    Copy(prune::CopyArgs),
 }
 
 /// Runs the command that the process's arguments name.
@@ -87,7 +94,15 @@ async fn run(cli: Cli) -> ExitCode {
         Command::Show(args) => restore::show_manifest(args).await,
         Command::Verify(args) => restore::verify(args, output).await,
         Command::Cat(args) => restore::cat(args).await,
+        Command::Prune(args) => prune::prune(args, output).await,
+        Command::Copy(args) => prune::copy(args, output).await,
     }
+}
+
+/// A number of seconds as people write it.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text} is not a number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 /// Flag, then environment, then `--config` file, then default.

@@ -12,6 +12,7 @@
 
 mod cat;
 mod compress;
+mod copy;
 mod error;
 #[cfg(test)]
 mod faulty;
@@ -19,6 +20,7 @@ mod index;
 mod lanes;
 mod pack;
 mod plan;
+mod prune;
 mod pump;
 mod reader;
 mod store;
@@ -27,14 +29,17 @@ mod url;
 mod verify;
 mod writer;
 
+pub use copy::{Copied, CopyTarget};
 pub use error::{Fault, RepositoryError};
 pub use index::{FileRecord, Index};
 pub(crate) use plan::{Plan, PlannedFile};
+pub use prune::{KeepRules, PruneConfig, Pruned};
 pub(crate) use pump::Target;
 pub use pump::{ReadConfig, ReadProgress};
 pub use reader::{Backup, Listed, Repository};
+pub use store::{Addressing, StoreOptions};
 pub use upload::UploadConfig;
-pub use url::{RepositoryUrl, RepositoryUrlError};
+pub use url::{Cloud, CloudKind, RepositoryUrl, RepositoryUrlError};
 pub use verify::VerifyReport;
 pub use writer::{PackConfig, PackFile, PackSink};
 

@@ -10,7 +10,8 @@ use galera_protocol::sst::request;
 use tokio_util::sync::CancellationToken;
 
 use super::signals::Stop;
-use super::{Output, progress, talk};
+use super::store::{StoreArgs, UploadArgs};
+use super::{Output, progress, seconds, talk};
 use crate::backup::{self, Advertise, Backup, Reporter};
 use crate::config::{ByteSize, Group, GroupError, Target};
 use crate::exit::ExitCode;
@@ -87,7 +88,7 @@ pub(super) struct Args {
     #[arg(long, help_heading = "Transfer")]
     accept_any_address: bool,
 
-    /// Where the backup goes: file:///DIR, datadir:DIR, tar:FILE, tar:-, xbstream:FILE, xbstream:-,
+    /// Where the backup goes: file:///DIR, s3://BUCKET/PREFIX, gs://…, az://…, datadir:DIR, tar:FILE, tar:-, xbstream:FILE, xbstream:-,
     /// exec:COMMAND or null:; may be given more than once
     #[arg(long, value_name = "SINK", required = true, help_heading = "Target")]
     to: Vec<Target>,
@@ -106,6 +107,10 @@ pub(super) struct Args {
     /// zstd level of a repository's packs, 1 to 19
     #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = clap::value_parser!(i32).range(1..=19), help_heading = "Target")]
     compression_level: i32,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    upload: UploadArgs,
 }
 
 /// `--method`.
@@ -118,11 +123,6 @@ enum Method {
     XtrabackupV2,
     /// MariaDB
     Mariabackup,
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| format!("{text} is not a number of seconds"))?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 impl Args {
@@ -277,7 +277,12 @@ impl Args {
         url: &RepositoryUrl,
         config: &backup::Config,
     ) -> Result<PackSink, SinkError> {
-        let packs = PackConfig { compression_level: self.compression_level, ..Default::default() };
+        let packs = PackConfig {
+            compression_level: self.compression_level,
+            store: self.store.options(),
+            upload: self.upload.config(),
+            ..Default::default()
+        };
         PackSink::create(url, config.id.clone(), packs).await
     }
 }

@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
 use super::signals::Stop;
+use super::store::StoreArgs;
 use super::{Output, talk};
 use crate::exit::ExitCode;
 use crate::pipeline::manifest::{BackupId, Manifest};
@@ -70,21 +71,25 @@ pub(super) struct Args {
 /// Which backup.
 #[derive(Debug, clap::Args)]
 pub(super) struct SelectArgs {
-    /// The repository: file:///DIR, with #ID to name one backup. For `restore` also xbstream:FILE and
+    /// The repository: file:///DIR, s3://BUCKET/PREFIX, gs://…, az://…, with #ID to name one backup. For `restore` also xbstream:FILE and
     /// tar:FILE (- for standard input), and datadir:DIR, which is finished in place
     #[arg(long, value_name = "REPOSITORY")]
     from: String,
     /// The backup's id, or `latest`
     #[arg(long, value_name = "ID", default_value = "latest")]
     id: String,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 /// Arguments of `list`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ListArgs {
-    /// The repository: file:///DIR
+    /// The repository: file:///DIR, s3://BUCKET/PREFIX, gs://… or az://…
     #[arg(long, value_name = "REPOSITORY", value_parser = RepositoryUrl::parse)]
     from: RepositoryUrl,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 /// Arguments of `cat`.
@@ -106,7 +111,7 @@ fn owner(text: &str) -> Result<Owner, String> {
 
 /// Why a stored backup could not be used.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(super) enum Error {
     #[error("--to is needed: the data directory to make")]
     NoTarget,
     #[error("--to is not for --from datadir:DIR, which is finished where it is")]
@@ -149,7 +154,7 @@ impl Error {
 }
 
 /// Runs `answer` and turns its failure into one sentence and the exit code.
-fn conclude(result: Result<ExitCode, Error>) -> ExitCode {
+pub(super) fn conclude(result: Result<ExitCode, Error>) -> ExitCode {
     result.unwrap_or_else(|error| talk::fail(&error, error.exit_code()))
 }
 
@@ -159,7 +164,8 @@ impl SelectArgs {
             Some((url, id)) => (url, Some(id)),
             None => (self.from.as_str(), None),
         };
-        let repository = Repository::open(&RepositoryUrl::parse(url)?).await?;
+        let repository =
+            Repository::open_with(&RepositoryUrl::parse(url)?, &self.store.options()).await?;
         let id = match fragment.unwrap_or(&self.id) {
             "latest" => repository.latest().await?,
             id => id.parse::<BackupId>().map_err(|_| Error::Id(id.to_owned()))?,
@@ -315,7 +321,8 @@ fn name(id: &Option<String>) -> &str {
 
 /// Runs `list`.
 pub(super) async fn list(args: ListArgs, output: Output) -> ExitCode {
-    let listed = async { Repository::open(&args.from).await?.list().await };
+    let listed =
+        async { Repository::open_with(&args.from, &args.store.options()).await?.list().await };
     conclude(listed.await.map_err(Error::from).map(|listed| answer_list(&listed, output)))
 }
 

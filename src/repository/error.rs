@@ -32,6 +32,18 @@ pub enum RepositoryError {
         #[source]
         source: object_store::Error,
     },
+    /// A store said that it had taken an object, and does not have it.
+    #[error("{object} is not there although the store said that it took it")]
+    Lost {
+        /// The object.
+        object: String,
+    },
+    /// Another backup of the same name is there.
+    #[error("{object} is there and says something else")]
+    OtherBackup {
+        /// Its manifest.
+        object: String,
+    },
     /// Reading an object failed.
     #[error("read {object}")]
     Read {
@@ -180,8 +192,8 @@ impl RepositoryError {
         match self {
             Self::NoBackup { .. } | Self::Empty { .. } | Self::NoFile { .. } => 64,
             Self::Damaged { .. } | Self::Manifest { .. } => 65,
-            Self::Create { .. } => 73,
-            Self::Write { .. } | Self::Place { .. } | Self::Compress(_) => 74,
+            Self::Create { .. } | Self::OtherBackup { .. } => 73,
+            Self::Write { .. } | Self::Lost { .. } | Self::Place { .. } | Self::Compress(_) => 74,
             Self::Open { .. }
             | Self::Read { .. }
             | Self::Limit { .. }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
 
 use super::error::{Fault, RepositoryError};
 use super::index::{Index, PackRecord, decode};
 use super::pack::{self, BlockRecord};
-use super::store::Store;
+use super::store::{Store, StoreOptions};
 use super::url::RepositoryUrl;
 use super::{LAYOUT, MANIFEST_NAME, object_name};
 use crate::pipeline::manifest::{BackupId, Digest, Manifest, Storage};
@@ -55,7 +56,15 @@ pub(super) struct PackTable {
 impl Repository {
     /// Opens a repository; it must exist.
     pub async fn open(url: &RepositoryUrl) -> Result<Self, RepositoryError> {
-        Ok(Self { store: Store::open(url).await? })
+        Self::open_with(url, &StoreOptions::default()).await
+    }
+
+    /// As [`Repository::open`], with options for its object store.
+    pub async fn open_with(
+        url: &RepositoryUrl,
+        options: &StoreOptions,
+    ) -> Result<Self, RepositoryError> {
+        Ok(Self { store: Store::open(url, options).await? })
     }
 
     #[cfg(test)]
@@ -75,10 +84,16 @@ impl Repository {
         Ok(manifests.buffered(MANIFESTS_AHEAD).filter(is_there).collect().await)
     }
 
-    /// Prefixes that look like a backup but have no manifest: unfinished, or failed and left behind.
+    /// Prefixes that look like a backup but have no manifest: unfinished, or failed and left behind. Those
+    /// with nothing but unfinished uploads are among them.
     pub async fn incomplete(&self) -> Result<Vec<BackupId>, RepositoryError> {
         let mut incomplete = Vec::new();
-        for id in self.prefixes().await? {
+        let uploads = self.store.prefixes_of_uploads().await?;
+        let mut ids = self.prefixes().await?;
+        ids.extend(uploads.iter().filter_map(|name| name.parse().ok()));
+        ids.sort_unstable();
+        ids.dedup();
+        for id in ids {
             if self.store.size(&object_name(&id, MANIFEST_NAME)).await?.is_none() {
                 incomplete.push(id);
             }
@@ -121,6 +136,13 @@ impl Repository {
         Ok(Backup { store: self.store.clone(), inner: Arc::new(Opened { manifest, index }) })
     }
 
+    /// When something last happened in a backup: when it began, or its newest object appeared.
+    pub(super) async fn last_change(&self, id: &BackupId) -> Result<Timestamp, RepositoryError> {
+        let began = id.time().unwrap_or(Timestamp::UNIX_EPOCH);
+        let newest = self.store.last_modified(id.as_str()).await?;
+        Ok(newest.map_or(began, |newest| newest.max(began)))
+    }
+
     /// Removes a backup, or what an unfinished one left.
     pub async fn remove(&self, id: &BackupId) -> Result<(), RepositoryError> {
         self.store.delete_backup(id).await
@@ -157,6 +179,10 @@ impl Backup {
     /// Its files.
     pub fn index(&self) -> &Index {
         &self.inner.index
+    }
+
+    pub(super) const fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Reads a range of a pack; an answer of another length is damage.

@@ -27,7 +27,7 @@ use self::appender::Appender;
 use self::assembler::Assembler;
 use super::error::RepositoryError;
 use super::index::FileRecord;
-use super::store::Store;
+use super::store::{Store, StoreOptions};
 use super::upload::UploadConfig;
 use super::url::RepositoryUrl;
 use super::{INDEX_NAME, LAYOUT, MANIFEST_NAME, STARTED_NAME, compress, index, object_name};
@@ -50,6 +50,8 @@ pub struct PackConfig {
     pub workers: usize,
     /// How objects are sent.
     pub upload: UploadConfig,
+    /// How to reach an object store.
+    pub store: StoreOptions,
 }
 
 impl Default for PackConfig {
@@ -61,6 +63,7 @@ impl Default for PackConfig {
             compression_level: 3,
             workers,
             upload: UploadConfig::default(),
+            store: StoreOptions::default(),
         }
     }
 }
@@ -141,7 +144,7 @@ impl PackSink {
         config: PackConfig,
     ) -> Result<Self, SinkError> {
         let started = async {
-            let store = Store::create(url).await?;
+            let store = Store::create(url, &config.store).await?;
             mark_started(&store, &id).await?;
             Ok::<_, RepositoryError>(store)
         };
