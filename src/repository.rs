@@ -37,7 +37,7 @@ pub use prune::{KeepRules, PruneConfig, Pruned};
 pub(crate) use pump::Target;
 pub use pump::{ReadConfig, ReadProgress};
 pub use reader::{Backup, Listed, Repository};
-pub use store::{Addressing, StoreOptions};
+pub use store::{Addressing, Environment, StoreOptions};
 pub use upload::UploadConfig;
 pub use url::{Cloud, CloudKind, RepositoryUrl, RepositoryUrlError};
 pub use verify::VerifyReport;

@@ -52,6 +52,7 @@ impl StoreArgs {
             ca_file: self.store_ca.clone(),
             request_limit: self.request_timeout,
             retry_limit: self.retry_timeout,
+            ..StoreOptions::default()
         }
     }
 }

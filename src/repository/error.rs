@@ -39,7 +39,7 @@ pub enum RepositoryError {
         object: String,
     },
     /// Another backup of the same name is there.
-    #[error("{object} is there and says something else")]
+    #[error("{object} is there already, of another backup")]
     OtherBackup {
         /// Its manifest.
         object: String,

@@ -59,6 +59,7 @@ impl Repository {
             for id in pruned.removed.iter().chain(&pruned.swept) {
                 self.remove(id).await?;
             }
+            self.end_lost_uploads(&pruned.kept).await?;
         }
         Ok(pruned)
     }

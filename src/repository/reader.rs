@@ -89,12 +89,16 @@ impl Repository {
     pub async fn incomplete(&self) -> Result<Vec<BackupId>, RepositoryError> {
         let mut incomplete = Vec::new();
         let uploads = self.store.prefixes_of_uploads().await?;
+        let uploads: Vec<BackupId> = uploads.iter().filter_map(|name| name.parse().ok()).collect();
         let mut ids = self.prefixes().await?;
-        ids.extend(uploads.iter().filter_map(|name| name.parse().ok()));
+        ids.extend(uploads.iter().cloned());
         ids.sort_unstable();
         ids.dedup();
         for id in ids {
-            if self.store.size(&object_name(&id, MANIFEST_NAME)).await?.is_none() {
+            if self.store.size(&object_name(&id, MANIFEST_NAME)).await?.is_some() {
+                continue;
+            }
+            if uploads.contains(&id) || self.store.holds_anything(id.as_str()).await? {
                 incomplete.push(id);
             }
         }
@@ -146,6 +150,16 @@ impl Repository {
     /// Removes a backup, or what an unfinished one left.
     pub async fn remove(&self, id: &BackupId) -> Result<(), RepositoryError> {
         self.store.delete_backup(id).await
+    }
+
+    /// Ends unfinished uploads of complete backups, which are nobody's.
+    pub(super) async fn end_lost_uploads(&self, ids: &[BackupId]) -> Result<(), RepositoryError> {
+        for name in self.store.prefixes_of_uploads().await? {
+            if ids.iter().any(|id| id.as_str() == name) {
+                self.store.end_uploads(&name).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn prefixes(&self) -> Result<Vec<BackupId>, RepositoryError> {

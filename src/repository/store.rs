@@ -29,7 +29,7 @@ use super::url::{Cloud, RepositoryUrl};
 use super::{MANIFEST_NAME, object_name};
 use crate::pipeline::manifest::BackupId;
 use cloud::Connected;
-pub use cloud::{Addressing, StoreOptions};
+pub use cloud::{Addressing, Environment, StoreOptions};
 use retry::{Backoff, is_conflict, is_final};
 use uploads::Uploads;
 
@@ -232,6 +232,12 @@ impl Store {
         Ok(newest.and_then(|seconds| Timestamp::from_second(seconds).ok()))
     }
 
+    /// Whether there is anything below a prefix. Some object stores list a prefix for a while after the
+    /// last object below it has gone.
+    pub(super) async fn holds_anything(&self, prefix: &str) -> Result<bool, RepositoryError> {
+        Ok(!self.is_remote() || self.last_modified(prefix).await?.is_some())
+    }
+
     /// Names of the prefixes directly below the root.
     pub(crate) async fn prefixes(&self) -> Result<Vec<String>, RepositoryError> {
         let listed = self.again(|| self.objects.list_with_delimiter(None)).await;
@@ -290,7 +296,7 @@ impl Store {
     }
 
     /// Ends unfinished uploads below a prefix, which cost money and no listing of objects shows.
-    async fn end_uploads(&self, prefix: &str) -> Result<(), RepositoryError> {
+    pub(super) async fn end_uploads(&self, prefix: &str) -> Result<(), RepositoryError> {
         let Place::Remote { uploads: Some(uploads) } = &self.place else { return Ok(()) };
         let below = format!("{prefix}/");
         let listed = self.again(|| uploads.list(&below)).await;

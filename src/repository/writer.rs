@@ -146,6 +146,7 @@ impl PackSink {
         let started = async {
             let store = Store::create(url, &config.store).await?;
             mark_started(&store, &id).await?;
+            refuse_existing(&store, &id).await?;
             Ok::<_, RepositoryError>(store)
         };
         match started.await {
@@ -229,10 +230,18 @@ impl PackSink {
         Ok(stored_bytes)
     }
 
+    /// An upload whose beginning was not answered was begun again; nobody else would end the first.
+    async fn end_lost_uploads(&self) {
+        if let Err(error) = self.store.end_uploads(self.id.as_str()).await {
+            tracing::warn!(id = %self.id, %error, "unfinished uploads may be left; prune ends them");
+        }
+    }
+
     async fn publish(&self, manifest: Manifest) -> Result<u64, SinkError> {
         let made = self.gather().await?;
         let written = async {
             let index = self.write_index(&made).await?;
+            self.end_lost_uploads().await;
             self.write_manifest(manifest, &made, index).await
         };
         written.await.map_err(|error| write_error(self.store.url(), error))
@@ -329,8 +338,21 @@ fn spawn(
     })
 }
 
+/// The mark names its writer: two that write one backup must not meet, and a lost answer is not taken
+/// for another writer.
 async fn mark_started(store: &Store, id: &BackupId) -> Result<(), RepositoryError> {
-    store.put_new(&object_name(id, STARTED_NAME), Vec::new()).await
+    let writer = uuid::Uuid::new_v4().to_string();
+    store.put_new(&object_name(id, STARTED_NAME), writer.into_bytes()).await
+}
+
+/// What would be written over it must not be there; nor would an abort leave it.
+async fn refuse_existing(store: &Store, id: &BackupId) -> Result<(), RepositoryError> {
+    let manifest = object_name(id, MANIFEST_NAME);
+    if store.size(&manifest).await?.is_none() {
+        return Ok(());
+    }
+    clear_started(store, id).await;
+    Err(RepositoryError::OtherBackup { object: store.full_name(&manifest) })
 }
 
 /// Only tidiness: with a manifest beside it the mark means nothing.

@@ -8,6 +8,8 @@
 //!
 //! None of them is ever an argument of the command, and no error or log shows one.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +41,44 @@ pub struct StoreOptions {
     pub request_limit: Duration,
     /// How long a request is tried again where the store does not answer or is busy.
     pub retry_limit: Duration,
+    /// Where credentials and further settings are looked for.
+    pub environment: Environment,
+}
+
+/// Variables by name; among them are secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// The environment of this process.
+    pub fn of_process() -> Self {
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect()
+    }
+
+    /// A variable's value.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Those that begin with a prefix, in lower case, as builders of clients know them.
+    fn settings(&self, prefix: &str) -> impl Iterator<Item = (String, &str)> {
+        let ours = self.0.iter().filter(move |(name, _)| name.starts_with(prefix));
+        ours.map(|(name, value)| (name.to_ascii_lowercase(), value.as_str()))
+    }
+}
+
+impl FromIterator<(String, String)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
+        Self(variables.into_iter().collect())
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} variables", self.0.len())
+    }
 }
 
 impl Default for StoreOptions {
@@ -50,6 +90,7 @@ impl Default for StoreOptions {
             ca_file: None,
             request_limit: Duration::from_secs(30),
             retry_limit: Duration::from_secs(120),
+            environment: Environment::of_process(),
         }
     }
 }
@@ -94,9 +135,15 @@ pub(super) fn connect(cloud: &Cloud, options: &StoreOptions) -> Result<Connected
 }
 
 fn s3(cloud: &Cloud, options: &StoreOptions) -> Result<(Arc<dyn ObjectStore>, Option<Uploads>)> {
-    let mut builder = AmazonS3Builder::from_env().with_bucket_name(&cloud.bucket);
-    let profile = Profile::read();
-    let is_set = |name: &str| std::env::var_os(name).is_some();
+    let environment = &options.environment;
+    let mut builder = AmazonS3Builder::new().with_bucket_name(&cloud.bucket);
+    for (name, value) in environment.settings("AWS_") {
+        if let Ok(key) = name.parse() {
+            builder = builder.with_config(key, value);
+        }
+    }
+    let profile = Profile::read(environment);
+    let is_set = |name: &str| environment.get(name).is_some();
     let has_better = is_set("AWS_ACCESS_KEY_ID")
         || is_set("AWS_WEB_IDENTITY_TOKEN_FILE")
         || is_set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
@@ -148,7 +195,7 @@ impl S3Service {
         let named = options.endpoint.clone().or_else(|| {
             ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
                 .iter()
-                .find_map(|name| std::env::var(name).ok())
+                .find_map(|name| options.environment.get(name).map(str::to_owned))
         });
         let is_amazon = named.is_none();
         let service = named.unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));
@@ -177,7 +224,13 @@ fn google(
     cloud: &Cloud,
     options: &StoreOptions,
 ) -> Result<(Arc<dyn ObjectStore>, Option<Uploads>)> {
-    let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(&cloud.bucket);
+    let environment = &options.environment;
+    let mut builder = GoogleCloudStorageBuilder::new().with_bucket_name(&cloud.bucket);
+    for (name, value) in environment.settings("GOOGLE_") {
+        if let Ok(key) = name.parse() {
+            builder = builder.with_config(key, value);
+        }
+    }
     if let Some(endpoint) = &options.endpoint {
         builder = builder.with_base_url(endpoint);
     }
@@ -206,7 +259,15 @@ fn google(
 }
 
 fn azure(cloud: &Cloud, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {
-    let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(&cloud.bucket);
+    let mut builder = MicrosoftAzureBuilder::new().with_container_name(&cloud.bucket);
+    for (name, value) in options.environment.settings("AZURE_") {
+        if let Ok(key) = name.parse() {
+            builder = builder.with_config(key, value);
+        }
+    }
+    if let Some(endpoint) = options.environment.get("IDENTITY_ENDPOINT") {
+        builder = builder.with_msi_endpoint(endpoint);
+    }
     if let Some(endpoint) = &options.endpoint {
         builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
     }
@@ -226,7 +287,7 @@ fn client_options(options: &StoreOptions, service: &str) -> Result<ClientOptions
         .with_timeout(options.request_limit)
         .with_connect_timeout(CONNECT_LIMIT)
         .with_allow_http(service.starts_with("http://"));
-    let bundle = std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from);
+    let bundle = options.environment.get("AWS_CA_BUNDLE").map(PathBuf::from);
     if let Some(file) = options.ca_file.clone().or(bundle) {
         let pem = std::fs::read(&file).map_err(|source| unreadable(&file, source))?;
         for certificate in Certificate::from_pem_bundle(&pem)? {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::cloud::Environment;
+
 /// What a profile says.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Profile {
@@ -13,19 +15,19 @@ pub(super) struct Profile {
 
 impl Profile {
     /// The profile that `AWS_PROFILE` names, or the default one; empty without the files.
-    pub(super) fn read() -> Self {
-        let name = std::env::var("AWS_PROFILE").unwrap_or_else(|_| "default".to_owned());
+    pub(super) fn read(environment: &Environment) -> Self {
+        let name = environment.get("AWS_PROFILE").unwrap_or("default");
         let text = |variable: &str, file: &str| {
-            let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(file));
-            let path = std::env::var_os(variable).map(PathBuf::from).or_else(home)?;
+            let home = || environment.get("HOME").map(|home| PathBuf::from(home).join(file));
+            let path = environment.get(variable).map(PathBuf::from).or_else(home)?;
             std::fs::read_to_string(path).ok()
         };
         let credentials = text("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials");
         let config = text("AWS_CONFIG_FILE", ".aws/config");
         let mut profile = Self::default();
         // What the first names, the second does not change.
-        profile.take(&credentials.unwrap_or_default(), &[&name]);
-        profile.take(&config.unwrap_or_default(), &[&name, &format!("profile {name}")]);
+        profile.take(&credentials.unwrap_or_default(), &[name]);
+        profile.take(&config.unwrap_or_default(), &[name, &format!("profile {name}")]);
         profile
     }
 
