@@ -23,6 +23,7 @@ mod plan;
 mod prune;
 mod pump;
 mod reader;
+mod seal;
 mod store;
 mod upload;
 mod url;
@@ -37,6 +38,7 @@ pub use prune::{KeepRules, PruneConfig, Pruned};
 pub(crate) use pump::Target;
 pub use pump::{ReadConfig, ReadProgress};
 pub use reader::{Backup, Listed, Repository};
+pub use seal::{Identities, KeyError, Recipients};
 pub use store::{Addressing, Environment, StoreOptions};
 pub use upload::UploadConfig;
 pub use url::{Cloud, CloudKind, RepositoryUrl, RepositoryUrlError};
@@ -49,6 +51,8 @@ use crate::pipeline::manifest::BackupId;
 const LAYOUT: &str = "packs";
 const MANIFEST_NAME: &str = "manifest.json";
 const INDEX_NAME: &str = "index.zst";
+/// The list of files of an encrypted backup.
+const FILES_NAME: &str = "files.zst.age";
 /// An empty object that is there while a backup is being written.
 const STARTED_NAME: &str = "started";
 

@@ -17,7 +17,7 @@ use crate::config::{ByteSize, Group, GroupError, Target};
 use crate::exit::ExitCode;
 use crate::pipeline;
 use crate::pipeline::manifest::BackupId;
-use crate::repository::{PackConfig, PackSink, RepositoryUrl};
+use crate::repository::{PackConfig, PackSink, Recipients, RepositoryUrl};
 use crate::sink::any::AnySink;
 use crate::sink::copies::{Copies, Policy};
 use crate::sink::datadir::{Datadir, DatadirOptions};
@@ -104,9 +104,12 @@ pub(super) struct Args {
     /// Limit for a command of exec: from the end of its input to its own, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "1800", value_parser = seconds, help_heading = "Target")]
     command_timeout: Duration,
-    /// zstd level of a repository's packs, 1 to 19
-    #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = clap::value_parser!(i32).range(1..=19), help_heading = "Target")]
+    /// zstd level of a repository's packs, 1 to 19, or none
+    #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = compression_level, help_heading = "Target")]
     compression_level: i32,
+    /// Encrypt a repository's packs for this age recipient (age1…); may be given more than once
+    #[arg(long, value_name = "RECIPIENT", help_heading = "Target")]
+    recipient: Vec<String>,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -123,6 +126,16 @@ enum Method {
     XtrabackupV2,
     /// MariaDB
     Mariabackup,
+}
+
+/// `none` is the level at which zstd copies: readers need not know another format.
+fn compression_level(text: &str) -> Result<i32, String> {
+    const NONE: i32 = -(1 << 17);
+    match text.parse() {
+        _ if text == "none" => Ok(NONE),
+        Ok(level @ 1..=19) => Ok(level),
+        Ok(_) | Err(_) => Err(format!("{text} is neither a level from 1 to 19 nor none")),
+    }
 }
 
 impl Args {
@@ -277,8 +290,14 @@ impl Args {
         url: &RepositoryUrl,
         config: &backup::Config,
     ) -> Result<PackSink, SinkError> {
+        let recipients = Recipients::parse(self.recipient.iter().map(String::as_str));
+        let recipients = recipients.map_err(|error| SinkError::Create {
+            target: url.to_string(),
+            source: std::io::Error::other(error),
+        })?;
         let packs = PackConfig {
             compression_level: self.compression_level,
+            recipients,
             store: self.store.options(),
             upload: self.upload.config(),
             ..Default::default()

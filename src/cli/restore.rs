@@ -18,7 +18,8 @@ use super::{Output, talk};
 use crate::exit::ExitCode;
 use crate::pipeline::manifest::{BackupId, Manifest};
 use crate::repository::{
-    Backup, Listed, ReadConfig, ReadProgress, Repository, RepositoryError, RepositoryUrl,
+    Backup, Identities, KeyError, Listed, ReadConfig, ReadProgress, Repository, RepositoryError,
+    RepositoryUrl,
 };
 use crate::restore::{
     self, FinishConfig, Owner, PrepareConfig, RestoreConfig, RestoreError, Restored, Role,
@@ -78,6 +79,9 @@ pub(super) struct SelectArgs {
     /// The backup's id, or `latest`
     #[arg(long, value_name = "ID", default_value = "latest")]
     id: String,
+    /// File with the age identities that open an encrypted backup
+    #[arg(long, value_name = "FILE")]
+    identity_file: Option<PathBuf>,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -118,6 +122,8 @@ pub(super) enum Error {
     Elsewhere,
     #[error("--from")]
     Url(#[from] crate::repository::RepositoryUrlError),
+    #[error("--identity-file")]
+    Key(#[from] KeyError),
     #[error("--id {0:?} is neither a backup's id nor `latest`")]
     Id(String),
     #[error(transparent)]
@@ -144,6 +150,7 @@ impl Error {
             Self::NoTarget | Self::Elsewhere | Self::Url(_) | Self::Id(_) | Self::Path { .. } => {
                 ExitCode::Usage
             }
+            Self::Key(_) => ExitCode::Configuration,
             Self::Output(_) => ExitCode::SinkFailed,
             Self::Repository(error) => ExitCode::from_number(error.exit_code()),
             Self::Restore(error) => ExitCode::from_number(error.exit_code()),
@@ -166,6 +173,8 @@ impl SelectArgs {
         };
         let repository =
             Repository::open_with(&RepositoryUrl::parse(url)?, &self.store.options()).await?;
+        let identities = self.identity_file.as_deref().map(Identities::read).transpose()?;
+        let repository = repository.with_identities(identities.unwrap_or_default());
         let id = match fragment.unwrap_or(&self.id) {
             "latest" => repository.latest().await?,
             id => id.parse::<BackupId>().map_err(|_| Error::Id(id.to_owned()))?,

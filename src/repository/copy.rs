@@ -91,6 +91,11 @@ impl CopyTarget {
             let (index, size) = (&storage.index, storage.index.bytes);
             self.copy_object(backup, &object_name(id, &index.name), size, index.blake3).await?;
             bytes += size;
+            if let Some(files) = &storage.files {
+                let name = object_name(id, &files.name);
+                self.copy_object(backup, &name, files.bytes, files.blake3).await?;
+                bytes += files.bytes;
+            }
         }
         self.store.put_new(&object_name(id, MANIFEST_NAME), manifest.to_vec()).await?;
         Ok(bytes + manifest.len() as u64)

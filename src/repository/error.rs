@@ -73,6 +73,18 @@ pub enum RepositoryError {
         /// The name that was asked for.
         path: String,
     },
+    /// The backup is encrypted, and there is no key.
+    #[error("backup {id} is encrypted; give a key with --identity-file")]
+    Sealed {
+        /// The backup.
+        id: BackupId,
+    },
+    /// None of the keys opens the backup.
+    #[error("none of the keys opens backup {id}")]
+    WrongKey {
+        /// The backup.
+        id: BackupId,
+    },
     /// A manifest cannot be read.
     #[error("read manifest of {id}")]
     Manifest {
@@ -157,6 +169,12 @@ pub enum Fault {
         /// Number of the block in its pack.
         block: usize,
     },
+    /// A block's hash is right but none of the keys opens it.
+    #[error("no key opens block {block}")]
+    Decrypt {
+        /// Number of the block in its pack.
+        block: usize,
+    },
     /// A block's hash is right but it does not decompress to what the table says.
     #[error("block {block} does not decompress")]
     Decompress {
@@ -192,6 +210,7 @@ impl RepositoryError {
         match self {
             Self::NoBackup { .. } | Self::Empty { .. } | Self::NoFile { .. } => 64,
             Self::Damaged { .. } | Self::Manifest { .. } => 65,
+            Self::Sealed { .. } | Self::WrongKey { .. } => 77,
             Self::Create { .. } | Self::OtherBackup { .. } => 73,
             Self::Write { .. } | Self::Lost { .. } | Self::Place { .. } | Self::Compress(_) => 74,
             Self::Open { .. }

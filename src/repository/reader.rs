@@ -7,13 +7,15 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 
+use super::compress::Lock;
 use super::error::{Fault, RepositoryError};
-use super::index::{Index, PackRecord, decode};
+use super::index::{Index, PackRecord, decode, decode_files};
 use super::pack::{self, BlockRecord};
+use super::seal::Identities;
 use super::store::{Store, StoreOptions};
 use super::url::RepositoryUrl;
 use super::{LAYOUT, MANIFEST_NAME, object_name};
-use crate::pipeline::manifest::{BackupId, Digest, Manifest, Storage};
+use crate::pipeline::manifest::{BackupId, Digest, Manifest, Storage, StoredObject};
 
 /// Manifests that are read at once when listing: hides latency.
 const MANIFESTS_AHEAD: usize = 8;
@@ -22,6 +24,7 @@ const MANIFESTS_AHEAD: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Repository {
     store: Store,
+    identities: Identities,
 }
 
 /// A backup in a list: its manifest, or why it cannot be read.
@@ -44,6 +47,7 @@ pub struct Backup {
 struct Opened {
     manifest: Manifest,
     index: Index,
+    lock: Lock,
 }
 
 /// A pack's block table, checked against the index.
@@ -64,12 +68,17 @@ impl Repository {
         url: &RepositoryUrl,
         options: &StoreOptions,
     ) -> Result<Self, RepositoryError> {
-        Ok(Self { store: Store::open(url, options).await? })
+        Ok(Self { store: Store::open(url, options).await?, identities: Identities::default() })
+    }
+
+    /// With keys for encrypted backups.
+    pub fn with_identities(self, identities: Identities) -> Self {
+        Self { identities, ..self }
     }
 
     #[cfg(test)]
-    pub(super) const fn from_store(store: Store) -> Self {
-        Self { store }
+    pub(super) fn from_store(store: Store) -> Self {
+        Self { store, identities: Identities::default() }
     }
 
     /// All complete backups, oldest first. One with a bad manifest is listed with the reason.
@@ -137,7 +146,19 @@ impl Repository {
             }
         };
         let index = self.index(id, storage).await?;
-        Ok(Backup { store: self.store.clone(), inner: Arc::new(Opened { manifest, index }) })
+        let (index, lock) = match (&storage.encryption, &storage.files) {
+            (None, None) => (index, Lock::Open),
+            (Some(_), Some(files)) if !self.identities.is_empty() => {
+                let index = self.sealed_files(id, files, index).await?;
+                (index, Lock::Keys(self.identities.clone()))
+            }
+            (Some(_), Some(_)) => (index, Lock::Shut),
+            (Some(_), None) | (None, Some(_)) => {
+                return Err(RepositoryError::damaged(id.to_string(), Fault::Layout));
+            }
+        };
+        let inner = Arc::new(Opened { manifest, index, lock });
+        Ok(Backup { store: self.store.clone(), inner })
     }
 
     /// When something last happened in a backup: when it began, or its newest object appeared.
@@ -169,6 +190,25 @@ impl Repository {
         Ok(ids)
     }
 
+    /// The list of files of an encrypted backup.
+    async fn sealed_files(
+        &self,
+        id: &BackupId,
+        files: &StoredObject,
+        packs: Index,
+    ) -> Result<Index, RepositoryError> {
+        let object = object_name(id, &files.name);
+        let bytes = self.store.read(&object).await?.unwrap_or_default();
+        check_bytes(&object, &bytes, files.bytes, files.blake3)?;
+        let (id, identities) = (id.clone(), self.identities.clone());
+        let decoded = tokio::task::spawn_blocking(move || {
+            let plain = identities.open(&bytes, bytes.len() as u64);
+            let plain = plain.ok_or_else(|| RepositoryError::WrongKey { id: id.clone() })?;
+            decode_files(&object, &id, &plain, packs)
+        });
+        decoded.await.map_err(|_| RepositoryError::WorkerLost)?
+    }
+
     async fn index(&self, id: &BackupId, storage: &Storage) -> Result<Index, RepositoryError> {
         let object = object_name(id, &storage.index.name);
         let (expected, blake3) = (storage.index.bytes, storage.index.blake3);
@@ -190,7 +230,22 @@ impl Backup {
         &self.inner.manifest
     }
 
-    /// Its files.
+    /// True if it is encrypted and there is no key: then it has no files that could be read.
+    pub fn is_sealed(&self) -> bool {
+        matches!(self.inner.lock, Lock::Shut)
+    }
+
+    /// An error if it is sealed.
+    pub(super) fn refuse_sealed(&self) -> Result<(), RepositoryError> {
+        let id = || self.inner.manifest.backup_id.clone();
+        if self.is_sealed() { Err(RepositoryError::Sealed { id: id() }) } else { Ok(()) }
+    }
+
+    pub(super) fn lock(&self) -> &Lock {
+        &self.inner.lock
+    }
+
+    /// Its files; none if it is sealed.
     pub fn index(&self) -> &Index {
         &self.inner.index
     }

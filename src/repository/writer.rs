@@ -27,12 +27,16 @@ use self::appender::Appender;
 use self::assembler::Assembler;
 use super::error::RepositoryError;
 use super::index::FileRecord;
+use super::seal::Recipients;
 use super::store::{Store, StoreOptions};
 use super::upload::UploadConfig;
 use super::url::RepositoryUrl;
-use super::{INDEX_NAME, LAYOUT, MANIFEST_NAME, STARTED_NAME, compress, index, object_name};
+use super::{
+    FILES_NAME, INDEX_NAME, LAYOUT, MANIFEST_NAME, STARTED_NAME, compress, index, object_name,
+};
 use crate::pipeline::manifest::{
-    BackupId, Digest, Manifest, SinkSeen, Storage, StoredObject, Witness,
+    BackupId, Digest, Encryption, FORMAT_VERSION, Manifest, SinkSeen, Storage, StoredObject,
+    Witness,
 };
 use crate::sink::{Entry, Needs, Piece, Receipt, Sink, SinkError, SinkFile};
 
@@ -50,6 +54,8 @@ pub struct PackConfig {
     pub workers: usize,
     /// How objects are sent.
     pub upload: UploadConfig,
+    /// Whom to encrypt for; nobody: not encrypted.
+    pub recipients: Recipients,
     /// How to reach an object store.
     pub store: StoreOptions,
 }
@@ -63,6 +69,7 @@ impl Default for PackConfig {
             compression_level: 3,
             workers,
             upload: UploadConfig::default(),
+            recipients: Recipients::default(),
             store: StoreOptions::default(),
         }
     }
@@ -117,6 +124,12 @@ struct Committed {
     data_bytes: u64,
 }
 
+/// What was written beside the packs.
+struct Stored {
+    index: StoredObject,
+    files: Option<StoredObject>,
+}
+
 /// Why the workers stopped: whoever fails writes it down before hanging up.
 #[derive(Clone, Debug, Default)]
 struct Failure(Arc<OnceLock<Arc<RepositoryError>>>);
@@ -158,8 +171,9 @@ impl PackSink {
     fn start(store: Store, id: BackupId, config: PackConfig) -> Self {
         let failure = Failure::default();
         let (commands, queue) = mpsc::channel(COMMANDS_WAITING_MAX);
-        let (blocks, frames) =
-            super::lanes::start(config.workers, || compress::worker(config.compression_level));
+        let (blocks, frames) = super::lanes::start(config.workers, || {
+            compress::worker(config.compression_level, config.recipients.clone())
+        });
         let (packs, packs_made) = oneshot::channel();
         let stop = CancellationToken::new();
         let mut appender = Appender::new(store.clone(), &id, &config, frames, packs, stop.clone());
@@ -180,12 +194,35 @@ impl PackSink {
         committed.await.map_err(|_| self.failure.at(self.store.url()))
     }
 
-    async fn write_index(&self, made: &Committed) -> Result<StoredObject, RepositoryError> {
-        let bytes = index::encode(&self.id, &made.packs, made.files.iter())
-            .map_err(RepositoryError::Compress)?;
+    /// Writes the index; of an encrypted backup it has no files, which stand in an object of their own.
+    async fn write_index(&self, made: &Committed) -> Result<Stored, RepositoryError> {
+        let recipients = &self.config.recipients;
+        if recipients.is_empty() {
+            let bytes = self.encode(&made.packs, &made.files)?;
+            return Ok(Stored { index: self.write_object(INDEX_NAME, bytes).await?, files: None });
+        }
+        let index = self.write_object(INDEX_NAME, self.encode(&made.packs, &[])?).await?;
+        let files = recipients.seal(self.encode(&[], &made.files)?);
+        let files = files.map_err(RepositoryError::Compress)?;
+        Ok(Stored { index, files: Some(self.write_object(FILES_NAME, files).await?) })
+    }
+
+    fn encode(
+        &self,
+        packs: &[index::PackRecord],
+        files: &[FileRecord],
+    ) -> Result<Vec<u8>, RepositoryError> {
+        index::encode(&self.id, packs, files.iter()).map_err(RepositoryError::Compress)
+    }
+
+    async fn write_object(
+        &self,
+        object: &str,
+        bytes: Vec<u8>,
+    ) -> Result<StoredObject, RepositoryError> {
         let blake3 = Digest::of(&bytes);
-        let stored = StoredObject { name: INDEX_NAME.into(), bytes: bytes.len() as u64, blake3 };
-        let name = object_name(&self.id, INDEX_NAME);
+        let stored = StoredObject { name: object.into(), bytes: bytes.len() as u64, blake3 };
+        let name = object_name(&self.id, object);
         let mut upload = self.store.upload(&name, self.config.upload).await?;
         let written = async {
             upload.write(Bytes::from(bytes)).await?;
@@ -204,16 +241,23 @@ impl PackSink {
         &self,
         mut manifest: Manifest,
         made: &Committed,
-        index: StoredObject,
+        Stored { index, files }: Stored,
     ) -> Result<u64, RepositoryError> {
         let storage = Storage {
             layout: LAYOUT.into(),
             packs: made.packs.len() as u64,
             pack_bytes: made.packs.iter().map(|pack| pack.bytes).sum(),
             index,
+            files,
+            encryption: self.encryption(),
         };
-        let stored_bytes = storage.pack_bytes + storage.index.bytes;
-        let seen = SinkSeen { objects: storage.packs + 1, bytes: stored_bytes };
+        let of_files = storage.files.as_ref().map_or(0, |files| files.bytes);
+        let stored_bytes = storage.pack_bytes + storage.index.bytes + of_files;
+        let objects = storage.packs + 1 + u64::from(storage.files.is_some());
+        let seen = SinkSeen { objects, bytes: stored_bytes };
+        if storage.encryption.is_some() {
+            manifest.format_version = FORMAT_VERSION;
+        }
         manifest.backup_id = self.id.clone();
         manifest.witnesses.sink = Some(Witness { holds: true, seen });
         manifest.totals.files = made.files.len() as u64;
@@ -228,6 +272,12 @@ impl PackSink {
             .map_err(|source| RepositoryError::Encode { object: name.clone(), source })?;
         self.store.put_new(&name, json).await?;
         Ok(stored_bytes)
+    }
+
+    fn encryption(&self) -> Option<Encryption> {
+        let recipients = &self.config.recipients;
+        let age_recipients = || recipients.names();
+        (!recipients.is_empty()).then(|| Encryption { age_recipients: age_recipients() })
     }
 
     /// An upload whose beginning was not answered was begun again; nobody else would end the first.

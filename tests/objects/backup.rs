@@ -5,7 +5,8 @@ use futures_util::TryStreamExt;
 use galera_protocol::xbstream::EntryPath;
 use galera_sst::pipeline::manifest::{BackupId, Manifest};
 use galera_sst::repository::{
-    PackConfig, PackSink, PruneConfig, Pruned, ReadConfig, Repository, RepositoryError, UploadConfig,
+    PackConfig, PackSink, PruneConfig, Pruned, ReadConfig, Repository, RepositoryError,
+    UploadConfig,
 };
 use galera_sst::sink::{Entry, Piece, Receipt, Sink, SinkError, SinkFile};
 use std::time::Duration;

@@ -131,7 +131,8 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-const STAMPS: &str = "ETag: \"e\"\r\nx-goog-generation: 1\r\nLast-Modified: Sat, 31 Jan 2026 00:00:00 GMT\r\n";
+const STAMPS: &str =
+    "ETag: \"e\"\r\nx-goog-generation: 1\r\nLast-Modified: Sat, 31 Jan 2026 00:00:00 GMT\r\n";
 
 fn empty(status: u16) -> Answer {
     Answer { status, headers: STAMPS.to_owned(), body: Vec::new() }
@@ -148,12 +149,16 @@ impl Bucket {
             ("POST", None, Some(_)) => self.begin(request),
             ("POST", Some(id), _) => self.complete(&id),
             ("PUT", Some(id), _) => self.part(&id, request),
-            ("DELETE", Some(id), _) => empty(if self.uploads.remove(&id).is_some() { 204 } else { 404 }),
+            ("DELETE", Some(id), _) => {
+                empty(if self.uploads.remove(&id).is_some() { 204 } else { 404 })
+            }
             ("GET", None, Some(_)) => self.list_uploads(&query("prefix").unwrap_or_default()),
             ("GET", ..) if request.path.is_empty() => self.list(request),
             ("GET" | "HEAD", ..) => self.get(request),
             ("PUT", ..) => self.put(request),
-            ("DELETE", ..) => empty(if self.objects.remove(&request.path).is_some() { 204 } else { 404 }),
+            ("DELETE", ..) => {
+                empty(if self.objects.remove(&request.path).is_some() { 204 } else { 404 })
+            }
             _ => empty(400),
         }
     }
@@ -162,7 +167,9 @@ impl Bucket {
         self.next += 1;
         let id = format!("upload-{}", self.next);
         self.uploads.insert(id.clone(), (request.path.clone(), BTreeMap::new()));
-        xml(format!("<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"))
+        xml(format!(
+            "<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
+        ))
     }
 
     fn part(&mut self, id: &str, request: &Request) -> Answer {
@@ -179,7 +186,8 @@ impl Bucket {
     fn complete(&mut self, id: &str) -> Answer {
         let Some((path, parts)) = self.uploads.remove(id) else { return empty(404) };
         self.objects.insert(path, parts.into_values().collect::<Vec<_>>().concat());
-        xml("<CompleteMultipartUploadResult><ETag>\"e\"</ETag></CompleteMultipartUploadResult>".to_owned())
+        xml("<CompleteMultipartUploadResult><ETag>\"e\"</ETag></CompleteMultipartUploadResult>"
+            .to_owned())
     }
 
     fn put(&mut self, request: &Request) -> Answer {
@@ -233,7 +241,9 @@ impl Bucket {
     fn list_uploads(&self, prefix: &str) -> Answer {
         let ours = self.uploads.iter().filter(|(_, (path, _))| path.starts_with(prefix));
         let uploads: String = ours
-            .map(|(id, (path, _))| format!("<Upload><Key>{path}</Key><UploadId>{id}</UploadId></Upload>"))
+            .map(|(id, (path, _))| {
+                format!("<Upload><Key>{path}</Key><UploadId>{id}</UploadId></Upload>")
+            })
             .collect();
         xml(format!(
             "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>{uploads}</ListMultipartUploadsResult>"

@@ -119,7 +119,9 @@ impl Rule {
             Some(Fault::CutAfter) => drop(self.forward(&request).await?),
             Some(Fault::Truncated) => {
                 let answer = self.forward(&request).await?;
-                client.write_all(&answer[..answer.len() - body_length(&answer).div_ceil(2)]).await?;
+                client
+                    .write_all(&answer[..answer.len() - body_length(&answer).div_ceil(2)])
+                    .await?;
             }
             Some(Fault::Stall) => std::future::pending().await,
             Some(Fault::Slow) => {
@@ -130,7 +132,9 @@ impl Rule {
                 }
             }
             Some(Fault::Status(status)) => {
-                let answer = format!("HTTP/1.1 {status} Spoiled\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                let answer = format!(
+                    "HTTP/1.1 {status} Spoiled\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                );
                 client.write_all(answer.as_bytes()).await?;
             }
             Some(Fault::WrongEtag) => {
@@ -140,7 +144,9 @@ impl Rule {
             Some(Fault::Lie) => {
                 let body = "<CompleteMultipartUploadResult><ETag>\"0\"</ETag></CompleteMultipartUploadResult>";
                 let length = body.len();
-                let answer = format!("HTTP/1.1 200 OK\r\nETag: \"0\"\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nETag: \"0\"\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+                );
                 client.write_all(answer.as_bytes()).await?;
             }
         }
@@ -194,7 +200,8 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 }
 
 fn body_length(answer: &[u8]) -> usize {
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
+    let end =
+        answer.windows(4).position(|four| four == b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
     answer.len() - end
 }
 

@@ -65,7 +65,8 @@ fn log_of(directory: &Path) -> String {
 
 fn directory() -> PathBuf {
     // Removed with the target directory, not by the test: the server outlives every test.
-    let directory = tempfile::Builder::new().prefix("objects-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+    let directory =
+        tempfile::Builder::new().prefix("objects-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
     directory.expect("temporary directory").keep()
 }
 
@@ -73,7 +74,8 @@ fn directory() -> PathBuf {
 pub(crate) fn seaweed() -> u16 {
     static PORT: OnceLock<u16> = OnceLock::new();
     *PORT.get_or_init(|| {
-        let [s3, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc] = free_ports();
+        let [s3, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc] =
+            free_ports();
         let directory = directory();
         let config = serde_json::json!({ "identities": [{
             "name": "tests",
@@ -189,10 +191,8 @@ pub(crate) async fn azure(container: &str) -> Place {
     let port = azurite();
     let endpoint = format!("http://127.0.0.1:{port}/{AZURE_ACCOUNT}");
     make_container(&endpoint, container).await;
-    let variables = [
-        ("AZURE_STORAGE_ACCOUNT_NAME", AZURE_ACCOUNT),
-        ("AZURE_STORAGE_ACCOUNT_KEY", AZURE_KEY),
-    ];
+    let variables =
+        [("AZURE_STORAGE_ACCOUNT_NAME", AZURE_ACCOUNT), ("AZURE_STORAGE_ACCOUNT_KEY", AZURE_KEY)];
     place(&format!("az://{container}/a/b"), endpoint, &variables)
 }
 

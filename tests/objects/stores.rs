@@ -23,13 +23,15 @@ async fn serves(place: Place) {
     check(&place, &id).await.expect("still whole");
 
     let aborted = BackupId::generate();
-    let mut sink = PackSink::create(&place.url, aborted.clone(), config(&place)).await.expect("sink");
+    let mut sink =
+        PackSink::create(&place.url, aborted.clone(), config(&place)).await.expect("sink");
     fill(&mut sink).await.expect("filled");
     sink.abort().await;
     assert!(open(&place).await.incomplete().await.expect("listed").is_empty());
 
     let abandoned = BackupId::generate();
-    let mut sink = PackSink::create(&place.url, abandoned.clone(), config(&place)).await.expect("sink");
+    let mut sink =
+        PackSink::create(&place.url, abandoned.clone(), config(&place)).await.expect("sink");
     fill(&mut sink).await.expect("filled");
     drop(sink);
     assert_eq!(sweep(&place).await.swept, std::slice::from_ref(&abandoned));
@@ -115,7 +117,8 @@ async fn prune_keeps_what_the_rules_keep_and_never_the_last_one_goes() {
     assert_eq!((told.removed, told.kept), (vec![ids[0].clone()], vec![ids[1].clone()]));
     assert_eq!(repository.list().await.expect("listed").len(), 2);
     repository.prune(&config(false, false)).await.expect("prunes");
-    let left: Vec<_> = repository.list().await.expect("listed").into_iter().map(|it| it.id).collect();
+    let left: Vec<_> =
+        repository.list().await.expect("listed").into_iter().map(|it| it.id).collect();
     assert_eq!(left, ids[1..]);
     check(&place, &ids[1]).await.expect("whole");
 }

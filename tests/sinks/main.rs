@@ -4,6 +4,7 @@
 mod command;
 mod copies;
 mod datadir;
+mod encryption;
 mod faulty;
 mod mbstream;
 mod model;
