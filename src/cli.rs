@@ -1,5 +1,6 @@
 //! The command line: raw arguments into checked configuration, and the only place that prints.
 
+mod announce;
 mod backup;
 mod layers;
 mod progress;

@@ -13,6 +13,7 @@
 //! | [`repository`] | where many backups stay: packs, index, manifest |
 //! | [`restore`] | from a repository into a data directory |
 //! | [`backup`] | the main job: all of the above in order |
+//! | [`outcome`] | who is told how a job ended |
 //! | [`cli`], [`config`] | flags, files and environment into checked configuration |
 
 pub mod backup;
@@ -21,6 +22,7 @@ pub mod config;
 pub mod exit;
 pub mod member;
 pub mod net;
+pub mod outcome;
 pub mod pipeline;
 pub mod repository;
 pub mod restore;

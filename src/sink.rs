@@ -10,6 +10,7 @@ pub mod datadir;
 pub mod discard;
 pub mod raw;
 mod spool;
+pub mod spooled;
 pub mod tar;
 
 use std::future::Future;

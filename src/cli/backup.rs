@@ -2,19 +2,21 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use galera_protocol::sst::conversation;
 use galera_protocol::sst::peers::AllowFrom;
 use galera_protocol::sst::request;
 use tokio_util::sync::CancellationToken;
 
+use super::announce::AnnounceArgs;
 use super::signals::Stop;
 use super::store::{StoreArgs, UploadArgs};
 use super::{Output, progress, seconds, talk};
 use crate::backup::{self, Advertise, Backup, Reporter};
 use crate::config::{ByteSize, Group, GroupError, Target};
 use crate::exit::ExitCode;
+use crate::outcome::Outcome;
 use crate::pipeline;
 use crate::pipeline::manifest::BackupId;
 use crate::repository::{PackConfig, PackSink, Recipients, RepositoryUrl};
@@ -23,8 +25,9 @@ use crate::sink::copies::{Copies, Policy};
 use crate::sink::datadir::{Datadir, DatadirOptions};
 use crate::sink::discard::Discard;
 use crate::sink::raw::{CommandLine, Raw, RawTarget};
+use crate::sink::spooled::{SpoolOptions, Spooled};
 use crate::sink::tar::{Tar, TarOptions};
-use crate::sink::{CopyReport, Receipt, SinkError};
+use crate::sink::{CopyReport, Receipt, Sink as _, SinkError};
 use crate::sst;
 
 /// Arguments of `backup`.
@@ -95,7 +98,8 @@ pub(super) struct Args {
     /// Of several --to: how many must succeed
     #[arg(long, value_enum, default_value_t = Policy::All, help_heading = "Target")]
     to_policy: Policy,
-    /// Where files wait that cannot be written yet [default: beside the target]
+    /// Where data waits while an object store is away, and a tar's files that cannot be written yet
+    /// [default for a tar: beside it]
     #[arg(long, value_name = "DIR", help_heading = "Target")]
     spool: Option<PathBuf>,
     /// How much may wait there: bytes, or with K, M, G or T
@@ -114,6 +118,8 @@ pub(super) struct Args {
     store: StoreArgs,
     #[command(flatten)]
     upload: UploadArgs,
+    #[command(flatten)]
+    announce: AnnounceArgs,
 }
 
 /// `--method`.
@@ -233,10 +239,21 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
     });
     let (reporter, lines) = Reporter::new();
     let shown = tokio::spawn(progress::show(reporter.clone(), lines));
-    let result = into_targets(&args, &config, &reporter, &cancel).await;
+    let started = Instant::now();
+    let result = match args.announce.before().await {
+        Ok(()) => into_targets(&args, &config, &reporter, &cancel).await,
+        Err(error) => {
+            shown.abort();
+            return talk::fail(&error, ExitCode::Configuration);
+        }
+    };
     drop(reporter);
     shown.abort();
-    finish(result, stop.code(), output)
+    let mut outcome = outcome_of(&result, &args, &config);
+    let code = finish(result, stop.code(), output);
+    outcome.exit_code = code.number();
+    outcome.duration = started.elapsed();
+    if args.announce.tell(&outcome).await { ExitCode::Success } else { code }
 }
 
 /// One stream into all targets.
@@ -260,7 +277,10 @@ impl Args {
     /// The one place where a target becomes a sink.
     async fn sink(&self, target: &Target, config: &backup::Config) -> Result<AnySink, SinkError> {
         Ok(match target {
-            Target::Repository(url) => AnySink::Packs(Box::new(self.packs(url, config).await?)),
+            Target::Repository(url) => {
+                let packs = self.packs(url, config).await?;
+                self.behind_spool(url, packs).await?
+            }
             Target::Datadir(target) => {
                 let options = DatadirOptions { target: target.clone(), sync: true };
                 AnySink::Datadir(Box::new(Datadir::create(options).await?))
@@ -285,6 +305,25 @@ impl Args {
         })
     }
 
+    /// With `--spool`, an object store may be away for a while.
+    async fn behind_spool(
+        &self,
+        url: &RepositoryUrl,
+        packs: PackSink,
+    ) -> Result<AnySink, SinkError> {
+        let (RepositoryUrl::Cloud(_), Some(directory)) = (url, self.spool.clone()) else {
+            return Ok(AnySink::Packs(Box::new(packs)));
+        };
+        let options = SpoolOptions { directory, bytes_max: self.spool_max.0 };
+        match Spooled::new(packs, options).await {
+            Ok(spooled) => Ok(AnySink::Spooled(Box::new(spooled))),
+            Err((packs, error)) => {
+                packs.abort().await;
+                Err(error)
+            }
+        }
+    }
+
     async fn packs(
         &self,
         url: &RepositoryUrl,
@@ -303,6 +342,31 @@ impl Args {
             ..Default::default()
         };
         PackSink::create(url, config.id.clone(), packs).await
+    }
+}
+
+/// What everybody is told, but for the exit code and the time.
+fn outcome_of(
+    result: &Result<Backup, backup::Error>,
+    args: &Args,
+    config: &backup::Config,
+) -> Outcome {
+    let outcome = Outcome {
+        group: args.group.clone(),
+        backup_id: config.id.to_string(),
+        ended: jiff::Timestamp::now().as_second(),
+        ..Outcome::default()
+    };
+    match result {
+        Ok(Backup { manifest, receipt }) => Outcome {
+            location: Some(receipt.location.clone()),
+            files: manifest.totals.files,
+            file_bytes: manifest.totals.file_bytes,
+            stored_bytes: receipt.stored_bytes,
+            said: receipt.said.clone(),
+            ..outcome
+        },
+        Err(error) => Outcome { error: Some(talk::sentence(error)), ..outcome },
     }
 }
 

@@ -120,6 +120,8 @@ impl Store {
     }
 
     /// Writes a small object; fails if another one of that name exists.
+    ///
+    /// An object store is asked afterwards what it has: an answer may be lost, or untrue.
     pub(crate) async fn put_new(&self, name: &str, bytes: Vec<u8>) -> Result<(), RepositoryError> {
         let bytes = Bytes::from(bytes);
         let mut backoff = Backoff::default();
@@ -127,18 +129,25 @@ impl Store {
             let path = Path::from(name);
             let payload = PutPayload::from(bytes.clone());
             let put = self.objects.put_opts(&path, payload, PutMode::Create.into()).await;
-            let Err(source) = put else { return Ok(()) };
-            if !self.is_remote() || is_final(&source) && !is_conflict(&source) {
-                return Err(self.write_error(name, source));
-            }
-            // Perhaps only the answer was lost.
+            let failure = match put {
+                Ok(_) if !self.is_remote() => return Ok(()),
+                Ok(_) => RepositoryError::Lost { object: self.full_name(name) },
+                Err(source) => {
+                    let is_final = is_final(&source) && !is_conflict(&source);
+                    let failure = self.write_error(name, source);
+                    if !self.is_remote() || is_final {
+                        return Err(failure);
+                    }
+                    failure
+                }
+            };
             match self.read(name).await {
                 Ok(Some(found)) if found == bytes => return Ok(()),
-                Ok(Some(_)) => return Err(self.write_error(name, source)),
+                Ok(Some(_)) => return Err(failure),
                 Ok(None) | Err(_) => {}
             }
             if !backoff.wait().await {
-                return Err(self.write_error(name, source));
+                return Err(failure);
             }
         }
     }

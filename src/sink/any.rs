@@ -6,6 +6,7 @@ use galera_protocol::xbstream::EntryPath;
 use super::datadir::{Datadir, DatadirFile};
 use super::discard::{Discard, DiscardedFile};
 use super::raw::{Raw, RawFile};
+use super::spooled::{Spooled, SpooledFile};
 use super::tar::{Tar, TarFile};
 use super::{Entry, Needs, Piece, Receipt, Sink, SinkError, SinkFile};
 use crate::pipeline::manifest::Manifest;
@@ -22,6 +23,8 @@ pub enum AnySink {
     Raw(Box<Raw>),
     /// A tar archive.
     Tar(Box<Tar>),
+    /// A repository behind a spool.
+    Spooled(Box<Spooled<PackSink>>),
     /// Nowhere.
     Discard(Discard),
 }
@@ -37,6 +40,8 @@ pub enum AnyFile {
     Raw(RawFile),
     /// In a tar archive.
     Tar(TarFile),
+    /// On its way through a spool.
+    Spooled(SpooledFile),
     /// Not kept.
     Discard(DiscardedFile),
 }
@@ -50,6 +55,7 @@ impl Sink for AnySink {
             Self::Datadir(sink) => sink.needs(),
             Self::Raw(sink) => sink.needs(),
             Self::Tar(sink) => sink.needs(),
+            Self::Spooled(sink) => sink.needs(),
             Self::Discard(sink) => sink.needs(),
         }
     }
@@ -60,6 +66,7 @@ impl Sink for AnySink {
             Self::Datadir(sink) => sink.create(entry).await.map(AnyFile::Datadir),
             Self::Raw(sink) => sink.create(entry).await.map(AnyFile::Raw),
             Self::Tar(sink) => sink.create(entry).await.map(AnyFile::Tar),
+            Self::Spooled(sink) => sink.create(entry).await.map(AnyFile::Spooled),
             Self::Discard(sink) => sink.create(entry).await.map(AnyFile::Discard),
         }
     }
@@ -70,6 +77,7 @@ impl Sink for AnySink {
             Self::Datadir(sink) => sink.rename(from, to).await,
             Self::Raw(sink) => sink.rename(from, to).await,
             Self::Tar(sink) => sink.rename(from, to).await,
+            Self::Spooled(sink) => sink.rename(from, to).await,
             Self::Discard(sink) => sink.rename(from, to).await,
         }
     }
@@ -80,6 +88,7 @@ impl Sink for AnySink {
             Self::Datadir(sink) => sink.remove(path).await,
             Self::Raw(sink) => sink.remove(path).await,
             Self::Tar(sink) => sink.remove(path).await,
+            Self::Spooled(sink) => sink.remove(path).await,
             Self::Discard(sink) => sink.remove(path).await,
         }
     }
@@ -90,6 +99,7 @@ impl Sink for AnySink {
             Self::Datadir(sink) => sink.stream(bytes).await,
             Self::Raw(sink) => sink.stream(bytes).await,
             Self::Tar(sink) => sink.stream(bytes).await,
+            Self::Spooled(sink) => sink.stream(bytes).await,
             Self::Discard(sink) => sink.stream(bytes).await,
         }
     }
@@ -100,6 +110,7 @@ impl Sink for AnySink {
             Self::Datadir(sink) => sink.commit(manifest).await,
             Self::Raw(sink) => sink.commit(manifest).await,
             Self::Tar(sink) => sink.commit(manifest).await,
+            Self::Spooled(sink) => sink.commit(manifest).await,
             Self::Discard(sink) => sink.commit(manifest).await,
         }
     }
@@ -110,6 +121,7 @@ impl Sink for AnySink {
             Self::Datadir(sink) => sink.abort().await,
             Self::Raw(sink) => sink.abort().await,
             Self::Tar(sink) => sink.abort().await,
+            Self::Spooled(sink) => sink.abort().await,
             Self::Discard(sink) => sink.abort().await,
         }
     }
@@ -122,6 +134,7 @@ impl SinkFile for AnyFile {
             Self::Datadir(file) => file.write(piece).await,
             Self::Raw(file) => file.write(piece).await,
             Self::Tar(file) => file.write(piece).await,
+            Self::Spooled(file) => file.write(piece).await,
             Self::Discard(file) => file.write(piece).await,
         }
     }
@@ -132,6 +145,7 @@ impl SinkFile for AnyFile {
             Self::Datadir(file) => file.finish().await,
             Self::Raw(file) => file.finish().await,
             Self::Tar(file) => file.finish().await,
+            Self::Spooled(file) => file.finish().await,
             Self::Discard(file) => file.finish().await,
         }
     }

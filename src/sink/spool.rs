@@ -56,11 +56,21 @@ impl Spool {
     }
 }
 
+impl Spool {
+    /// Removes everything, now.
+    pub(crate) fn clear(&mut self) {
+        match fs::remove_dir_all(&self.directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(directory = %self.directory.display(), %error, "remove spool");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
 impl Drop for Spool {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.directory) {
-            tracing::warn!(directory = %self.directory.display(), %error, "remove spool");
-        }
+        self.clear();
     }
 }
 

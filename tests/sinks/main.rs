@@ -61,6 +61,7 @@ macro_rules! conforms {
 
 conforms!(conforming_datadir, crate::subjects::DatadirSubject);
 conforms!(conforming_discard, crate::subjects::DiscardSubject);
+conforms!(conforming_spooled, crate::subjects::SpooledSubject);
 conforms!(conforming_tar, crate::subjects::TarSubject);
 conforms!(conforming_raw, crate::subjects::RawSubject);
 conforms!(conforming_repository, crate::subjects::RepositorySubject);

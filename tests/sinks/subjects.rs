@@ -12,6 +12,7 @@ use galera_sst::sink::copies::{Copies, Policy};
 use galera_sst::sink::datadir::{Datadir, DatadirOptions, Grastate, MANIFEST_NAME};
 use galera_sst::sink::discard::Discard;
 use galera_sst::sink::raw::{CommandLine, Raw, RawTarget};
+use galera_sst::sink::spooled::{SpoolOptions, Spooled};
 use galera_sst::sink::tar::{SUMS_NAME, Tar, TarOptions};
 use galera_sst::sink::{Sink, SinkError};
 use tempfile::TempDir;
@@ -183,6 +184,31 @@ pub(crate) fn files_of_archive(archive: &[u8]) -> Files {
     files.remove(MANIFEST_NAME).expect("manifest");
     files.remove(SUMS_NAME).expect("hashes");
     files
+}
+
+/// A repository behind a spool.
+pub(crate) struct SpooledSubject(RepositorySubject, TempDir);
+
+impl Subject for SpooledSubject {
+    type Sink = Spooled<PackSink>;
+
+    fn new() -> Self {
+        Self(RepositorySubject::new(), tempfile::tempdir().expect("temporary directory"))
+    }
+
+    async fn sink(&self) -> Result<Spooled<PackSink>, SinkError> {
+        let directory = self.1.path().to_path_buf();
+        let options = SpoolOptions { directory, bytes_max: 1 << 20 };
+        Spooled::new(self.0.sink().await?, options).await.map_err(|(_, error)| error)
+    }
+
+    async fn visible(&self) -> Option<Files> {
+        self.0.visible().await
+    }
+
+    fn is_untouched(&self) -> bool {
+        self.0.is_untouched() && is_empty(self.1.path())
+    }
 }
 
 /// A data directory, a stream and a repository at once.
