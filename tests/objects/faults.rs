@@ -43,7 +43,7 @@ struct Row {
 fn spoiled_place(proxy: &Proxy, prefix: &str) -> Place {
     let mut place = s3_at(proxy.port(), BUCKET, prefix);
     place.options.request_limit = Duration::from_secs(1);
-    place.options.retry_limit = Duration::from_secs(1);
+    place.options.retry_limit = Duration::from_secs(4);
     place
 }
 
