@@ -11,6 +11,7 @@
 
 mod attempt;
 mod error;
+pub mod metrics;
 mod record;
 mod report;
 mod request;
@@ -22,10 +23,11 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::member;
+use crate::net::tls::Keys;
 use crate::pipeline;
 use crate::pipeline::manifest::{BackupId, Manifest};
 use crate::sink::{Receipt, Sink, SinkError};
-use crate::sst;
+use crate::sst::{self, TlsAcceptor};
 
 pub use error::Error;
 pub use report::{Phase, Reporter, Talk};
@@ -38,6 +40,8 @@ pub struct Config {
     pub member: member::Config,
     /// Where the donor connects, who may, and how long we wait for it.
     pub listener: sst::Config,
+    /// Whether the donor's connections run inside TLS.
+    pub transfer_tls: TransferTls,
     /// How the stream is checked.
     pub stream: pipeline::Options,
     /// Full names of acceptable donors, divided by commas; an empty entry means any.
@@ -50,6 +54,24 @@ pub struct Config {
     pub overall_limit: Option<Duration>,
     /// The name of the backup.
     pub id: BackupId,
+}
+
+impl Config {
+    /// All keys in use, for a reload.
+    pub fn keys(&self) -> Vec<Keys> {
+        let transfer = self.transfer_tls.acceptor.as_ref().map(TlsAcceptor::keys);
+        self.member.security.keys().into_iter().chain(transfer).cloned().collect()
+    }
+}
+
+/// TLS of the donor's connections.
+#[derive(Clone, Debug, Default)]
+pub struct TransferTls {
+    /// Takes them; `None` means plain text.
+    pub acceptor: Option<TlsAcceptor>,
+    /// The name in our certificate, for donors that check it (MariaDB's `VERIFY_IDENTITY`): the
+    /// request carries it with a secret, by which we in turn recognise the donor.
+    pub identity: Option<String>,
 }
 
 /// A complete backup.

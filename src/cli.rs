@@ -1,14 +1,21 @@
 //! The command line: raw arguments into checked configuration, and the only place that prints.
 
 mod announce;
+mod arbitrator;
 mod backup;
+mod check;
+mod doctor;
+mod garbd;
 mod layers;
+mod place;
 mod progress;
 mod prune;
 mod restore;
 mod signals;
+mod status;
 mod store;
 mod talk;
+mod tls;
 
 use std::path::PathBuf;
 use std::process;
@@ -17,6 +24,8 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::exit::ExitCode;
+
+const DEFAULT_LOG: &str = "warn";
 
 /// Physical backups of Galera clusters through the cluster's own protocol.
 #[derive(Debug, Parser)]
@@ -37,8 +46,8 @@ struct Common {
     /// What standard output shows at the end
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
     output: Output,
-    /// What standard error talks about: error, warn, info, debug, trace, or tracing directives
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "warn")]
+    /// What standard error talks about: error, warn, info, debug, trace, or tracing directives; a path with a slash: a log file
+    #[arg(long, global = true, value_name = "LEVEL", default_value = DEFAULT_LOG)]
     log: String,
 }
 
@@ -54,6 +63,12 @@ enum Output {
 enum Command {
     /// Join the group, receive a state snapshot from a donor, verify and store it, leave
     Backup(Box<backup::Args>),
+    /// Say of each step from a name to a donor whether it would hold; takes nothing
+    Doctor(Box<doctor::Args>),
+    /// Vote in the group and store nothing: garbd's job
+    Arbitrator(Box<arbitrator::Args>),
+    /// Show the group as a member sees it
+    Status(status::Args),
     /// Bring a backup back into a data directory
     Restore(restore::Args),
     /// List the backups of a repository
@@ -72,12 +87,16 @@ enum Command {
 
 /// Runs the command that the process's arguments name.
 pub fn main() -> process::ExitCode {
-    let cli = match parse() {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(arguments) = garbd::arguments(&arguments) {
+        return garbd::main(&arguments).into();
+    }
+    let cli = match parse(arguments) {
         Ok(cli) => cli,
         Err(code) => return code.into(),
     };
-    talk::start_log(&cli.common.log);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    talk::start_log(cli.command.log_level(&cli.common.log));
+    let runtime = match cli.command.runtime().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return talk::fail(&error, ExitCode::Other).into(),
     };
@@ -86,10 +105,39 @@ pub fn main() -> process::ExitCode {
     code.into()
 }
 
-async fn run(cli: Cli) -> ExitCode {
+impl Command {
+    /// What happens in the group is the only thing that an arbitrator has to tell.
+    fn log_level<'a>(&self, asked: &'a str) -> &'a str {
+        if matches!(self, Self::Arbitrator(_)) && asked == DEFAULT_LOG {
+            return "warn,galera_sst=info";
+        }
+        asked
+    }
+
+    /// A member alone is one task at a time: other threads would only hand it around.
+    fn runtime(&self) -> tokio::runtime::Builder {
+        match self {
+            Self::Arbitrator(_) | Self::Status(_) => tokio::runtime::Builder::new_current_thread(),
+            Self::Backup(_)
+            | Self::Doctor(_)
+            | Self::Restore(_)
+            | Self::List(_)
+            | Self::Show(_)
+            | Self::Verify(_)
+            | Self::Cat(_)
+            | Self::Prune(_)
+            | Self::Copy(_) => tokio::runtime::Builder::new_multi_thread(),
+        }
+    }
+}
+
+async fn run(cli: Cli) -> u8 {
     let output = cli.common.output;
-    match cli.command {
+    let code = match cli.command {
+        Command::Arbitrator(args) => return arbitrator::run(*args).await,
         Command::Backup(args) => backup::run(*args, output).await,
+        Command::Doctor(args) => doctor::run(*args, output).await,
+        Command::Status(args) => status::run(args, output).await,
         Command::Restore(args) => restore::run(args, output).await,
         Command::List(args) => restore::list(args, output).await,
         Command::Show(args) => restore::show_manifest(args).await,
@@ -97,7 +145,8 @@ async fn run(cli: Cli) -> ExitCode {
         Command::Cat(args) => restore::cat(args).await,
         Command::Prune(args) => prune::prune(args, output).await,
         Command::Copy(args) => prune::copy(args, output).await,
-    }
+    };
+    code.number()
 }
 
 /// A number of seconds as people write it.
@@ -107,8 +156,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 /// Flag, then environment, then `--config` file, then default.
-fn parse() -> Result<Cli, ExitCode> {
-    let arguments: Vec<_> = std::env::args_os().collect();
+fn parse(arguments: Vec<std::ffi::OsString>) -> Result<Cli, ExitCode> {
     let command = layers::with_environment(Cli::command().after_long_help(ExitCode::table()));
     let command = layers::with_file(command, &arguments)
         .map_err(|error| talk::fail(&error, ExitCode::Configuration))?;

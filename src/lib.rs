@@ -14,17 +14,25 @@
 //! | [`restore`] | from a repository into a data directory |
 //! | [`backup`] | the main job: all of the above in order |
 //! | [`outcome`] | who is told how a job ended |
+//! | [`doctor`] | whether it would work, and why not |
+//! | [`arbitrator`] | a member that votes: garbd's job |
+//! | [`status`] | the group as a member sees it |
+//! | [`ops`] | metrics, health, systemd |
 //! | [`cli`], [`config`] | flags, files and environment into checked configuration |
 
+pub mod arbitrator;
 pub mod backup;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod exit;
 pub mod member;
 pub mod net;
+pub mod ops;
 pub mod outcome;
 pub mod pipeline;
 pub mod repository;
 pub mod restore;
 pub mod sink;
 pub mod sst;
+pub mod status;

@@ -11,8 +11,10 @@
 //! ```
 
 mod driver;
+mod end;
 mod identity;
 mod link;
+mod picture;
 mod queue;
 mod watchdog;
 
@@ -21,10 +23,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use galera_protocol::member::{Command, Event, Status};
+use galera_protocol::pc::SavedView;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::net::stream::Security;
+
 pub use identity::{IdentityError, StateDirectory};
+pub use picture::{Picture, Traffic};
 
 /// Events that may wait for their reader. The driver never waits for it: beyond this limit the
 /// member leaves the group, because whoever should act on events no longer does.
@@ -40,8 +46,12 @@ pub struct Config {
     pub core: galera_protocol::member::Config,
     /// Where the identity survives a restart; `None` keeps it in memory only.
     pub state_directory: Option<PathBuf>,
+    /// The identity to come back with if the state directory holds none.
+    pub saved: Option<SavedView>,
     /// How long a graceful leave may take before links are dropped (`pc.linger`).
     pub linger: Duration,
+    /// Whether links run inside TLS.
+    pub security: Security,
 }
 
 /// Why a member could not be started.
@@ -65,7 +75,7 @@ pub enum StartError {
 pub struct Handle {
     commands: mpsc::Sender<Command>,
     events: mpsc::Receiver<Event>,
-    status: watch::Receiver<Status>,
+    picture: watch::Receiver<Picture>,
     task: JoinHandle<()>,
 }
 
@@ -77,7 +87,17 @@ impl Handle {
 
     /// The latest picture of the member and its group; as new as the last event.
     pub fn status(&self) -> Status {
-        self.status.borrow().clone()
+        self.picture.borrow().status.clone()
+    }
+
+    /// The picture as it changes, for whoever shows it; at most a second old while nothing happens.
+    pub fn pictures(&self) -> watch::Receiver<Picture> {
+        self.picture.clone()
+    }
+
+    /// The identity to come back with, should this member have ended without leaving.
+    pub fn saved(&self) -> Option<SavedView> {
+        self.picture.borrow().saved.clone()
     }
 
     /// Gives the member something to do; ignored once it has ended.
@@ -103,7 +123,7 @@ impl Handle {
 pub fn start(config: Config) -> Result<Handle, StartError> {
     let (commands, command_receiver) = mpsc::channel(COMMANDS_MAX);
     let (event_sender, events) = mpsc::channel(EVENTS_MAX);
-    let (driver, status) = driver::Driver::new(config, command_receiver, event_sender)?;
+    let (driver, picture) = driver::Driver::new(config, command_receiver, event_sender)?;
     let task = tokio::spawn(driver.run());
-    Ok(Handle { commands, events, status, task })
+    Ok(Handle { commands, events, picture, task })
 }

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 pub use archive::ArchiveReader;
 pub use conversation::{Event, Judgement};
 pub use socket::{BindError, Listen, SocketOptions};
-pub use tls::{TlsAcceptor, TlsError, TlsFiles};
+pub use tls::{DonorCheck, TlsAcceptor};
 
 /// Notices that are on their way at most: one of each kind, and one to spare.
 pub const NOTICES_MAX: usize = 4;
@@ -98,6 +98,11 @@ impl SstListener {
     /// The addresses that were bound; with port 0 asked for, the ports that the system chose.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
         self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+    }
+
+    /// Waits for any connection and closes it: for a look at whether the listener can be reached.
+    pub async fn called(&self) {
+        run::accept(&self.sockets).await;
     }
 
     /// Carries one transfer from its beginning to its end.

@@ -32,6 +32,7 @@
 //! worked off step by step while outputs are polled: a message sent in reaction to a regular view
 //! is the first one of ours in it.
 
+mod commit;
 mod config;
 mod consensus;
 mod current_view;
@@ -195,8 +196,9 @@ pub struct Evs {
     isolated_until: Option<Instant>,
     last_inactivity_check: Instant,
     last_join_sent: Option<Instant>,
-    /// A JOIN of this membership change was sent late already.
-    was_join_late: bool,
+    /// JOINs of this membership change that were sent late.
+    late_joins: u32,
+    early_commits: commit::EarlyCommits,
     counters: Counters,
 }
 
@@ -232,7 +234,8 @@ impl Evs {
             isolated_until: None,
             last_inactivity_check: Instant::ZERO,
             last_join_sent: None,
-            was_join_late: false,
+            late_joins: 0,
+            early_commits: commit::EarlyCommits::default(),
             counters: Counters::default(),
         }
     }
@@ -295,7 +298,7 @@ impl Evs {
             Some(Timer::Inactivity) => self.on_inactivity_timer(),
             Some(Timer::Retransmission) => self.on_retransmission_timer(),
             Some(Timer::Install) => self.on_install_timer(),
-            Some(Timer::Join) => self.on_join_timer(),
+            Some(Timer::Soon) => self.on_soon_timer(),
             None => return,
         }
         if self.timers.next_deadline().is_some_and(|at| at <= self.now) {
@@ -304,7 +307,13 @@ impl Evs {
     }
 
     fn consensus(&self) -> Consensus<'_> {
-        Consensus { me: self.me, view: &self.view, map: &self.map, nodes: &self.nodes }
+        Consensus {
+            me: self.me,
+            view: &self.view,
+            map: &self.map,
+            nodes: &self.nodes,
+            exceeds_servers: self.config.exceeds_servers(),
+        }
     }
 
     /// The accepted INSTALL, in GATHER and INSTALL.

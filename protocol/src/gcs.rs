@@ -18,13 +18,15 @@
 
 use bytes::Bytes;
 
-use crate::id::NodeId;
+use crate::id::{NodeId, StateId};
 use crate::message::{Delivery, SendError};
+use crate::planted::Planted;
 use crate::time::{Duration, Instant};
 use crate::view::Component;
 
 pub mod action;
 pub mod code;
+mod counters;
 mod defragment;
 pub mod donor;
 pub mod errno;
@@ -49,6 +51,7 @@ pub mod status;
 mod traffic;
 pub mod transfer;
 
+pub use counters::Counters;
 pub use donor::suitability::{DonorChoice, Suitability, explain_donor};
 pub use donor::{Refusal, Rules, choose_donor};
 pub use event::{Acceptance, Configuration, Event, LeaveReason, RequestError};
@@ -85,6 +88,8 @@ pub struct Config {
     pub donor_wait_limit: Duration,
     /// How long after the end of the data the donor's JOIN may come.
     pub verdict_limit: Duration,
+    /// A bug on purpose.
+    pub planted: Planted,
 }
 
 impl Default for Config {
@@ -96,6 +101,7 @@ impl Default for Config {
             request_retry: Duration::from_secs(1),
             donor_wait_limit: Duration::from_secs(300),
             verdict_limit: Duration::from_secs(120),
+            planted: Planted::default(),
         }
     }
 }
@@ -153,6 +159,7 @@ pub struct Gcs {
     actions: Defragmenter,
     requester: Requester,
     is_exchange_complete: bool,
+    counters: Counters,
     outputs: Outputs,
 }
 
@@ -169,6 +176,7 @@ impl Gcs {
             actions: Defragmenter::default(),
             requester: Requester::new(),
             is_exchange_complete: false,
+            counters: Counters::default(),
             outputs: Outputs::default(),
         }
     }
@@ -221,6 +229,11 @@ impl Gcs {
         self.state.group().map(|group| group.act_id)
     }
 
+    /// The current configuration without its members.
+    pub fn position(&self) -> Option<(ConfigurationId, StateId, Protocols)> {
+        self.state.group().map(|group| (group.configuration, group.state, group.protocols))
+    }
+
     /// Do data nodes hold replication back?
     pub fn is_flow_control_paused(&self) -> bool {
         self.state.group().is_some_and(|group| group.flow.is_paused())
@@ -230,6 +243,11 @@ impl Gcs {
     /// that lost the primary component restart under its saved identity (spec 03 §7.3 rule 5).
     pub fn is_exchange_complete(&self) -> bool {
         self.is_exchange_complete
+    }
+
+    /// What passed through the group in this life.
+    pub fn counters(&self) -> Counters {
+        self.counters
     }
 
     /// The accepted transfer, to be handed over when this member is restarted.

@@ -57,7 +57,7 @@ use crate::time::Instant;
 
 pub use self::config::Config;
 pub use self::event::{
-    Event, IdentityProblem, LinkClosed, LinkEnd, Phase, Reason, Refusal, TlsFailure, Violation,
+    Event, IdentityProblem, LinkClosed, LinkEnd, Phase, Reason, Refusal, Violation,
 };
 pub use self::link::StateKind;
 pub use self::outgoing::Forbidden;
@@ -103,6 +103,8 @@ pub enum Input {
     Evict(NodeId),
     /// The node's eviction has expired or was lifted.
     Unevict(NodeId),
+    /// All peers are of one group: they may hear of each other from us.
+    Introduce,
     /// Close every link. Nothing follows but [`Output::CloseLink`].
     Close,
     /// A deadline has passed.
@@ -238,6 +240,10 @@ impl Gmcast {
             Input::Welcome(node) => self.book.welcome(node),
             Input::Evict(node) => self.on_evict(now, node),
             Input::Unevict(node) => self.on_unevict(node),
+            Input::Introduce => {
+                self.config.holds_strangers = false;
+                self.is_topology_stale = true;
+            }
             Input::Close => self.close(now),
             Input::Timeout => {}
         }

@@ -26,10 +26,12 @@ pub mod id;
 pub mod member;
 pub mod message;
 pub mod pc;
+pub mod planted;
 pub mod sst;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;
+pub mod tls;
 pub mod verdict;
 pub mod view;
 pub mod xbstream;

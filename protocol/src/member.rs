@@ -59,6 +59,8 @@ pub enum Command {
     DataEnded,
     /// Take another vote (`pc.weight` at run time).
     ChangeWeight(u8),
+    /// Ban a node from the group (`evs.evict`). There is no way back for it under this UUID.
+    Evict(NodeId),
     /// Leave gracefully; [`Event::Ended`] says when that is done.
     Leave,
     /// Drop all links now. The others see a crash.
@@ -159,6 +161,10 @@ const SETTLE_DELAY: Duration = Duration::from_millis(50);
 /// How long the first link may wait for the rest of the mesh.
 const OPEN_DELAY: Duration = Duration::from_millis(500);
 
+/// How long a guest waits for peers that do not list each other to meet. Servers that start find
+/// each other within one or two dials.
+const GROUPS_LIMIT: Duration = Duration::from_secs(5);
+
 /// The protocol stack of one life.
 #[derive(Debug)]
 struct Layers {
@@ -176,6 +182,7 @@ impl Layers {
             Identity::Saved(view) => (view.me, Some(view.clone())),
         };
         let gmcast = gmcast::Config {
+            holds_strangers: config.is_guest(),
             payload_check: |payload| evs::message::Message::decode(payload).is_ok(),
             ..config.gmcast.clone()
         };
@@ -286,6 +293,14 @@ impl Member {
 
     fn open_if_meshed(&mut self, now: Instant) {
         let Opening::Linked(since) = self.opening else { return };
+        if self.config.is_guest() && self.layers.gmcast.groups_of_peers() > 1 {
+            // Whoever has just started may not have found the others yet.
+            if since + GROUPS_LIMIT <= now {
+                self.leave(now, EndReason::SeveralGroups);
+                self.settle(now);
+            }
+            return;
+        }
         let is_settled = since + SETTLE_DELAY <= now;
         if since + OPEN_DELAY <= now || (is_settled && self.is_meshed()) {
             self.open(now);
@@ -296,8 +311,8 @@ impl Member {
     /// Links report their progress by themselves; only the two delays need a wake-up.
     fn opening_deadline(&self) -> Option<Instant> {
         let Opening::Linked(since) = self.opening else { return None };
-        let settled = since + SETTLE_DELAY;
-        Some(if self.now < settled { settled } else { since + OPEN_DELAY })
+        let waits = [SETTLE_DELAY, OPEN_DELAY, GROUPS_LIMIT].map(|delay| since + delay);
+        waits.into_iter().find(|at| self.now < *at)
     }
 
     /// Is there a link to every address that anybody has named?
@@ -311,6 +326,7 @@ impl Member {
 
     fn open(&mut self, now: Instant) {
         self.opening = Opening::Open;
+        self.layers.gmcast.handle_input(now, gmcast::Input::Introduce);
         self.layers.evs.handle_input(now, evs::Input::Open);
     }
 
@@ -331,6 +347,7 @@ impl Member {
             Command::CancelRequest => self.gcs_input(now, gcs::Input::CancelRequest),
             Command::DataEnded => self.gcs_input(now, gcs::Input::DataEnded),
             Command::ChangeWeight(weight) => self.change_weight(now, weight),
+            Command::Evict(node) => self.layers.evs.handle_input(now, evs::Input::Evict(node)),
             Command::Leave => self.leave(now, EndReason::Left),
             Command::Abandon => self.end(now, EndReason::Abandoned),
         }

@@ -282,13 +282,17 @@ impl Pc {
         self.known.nodes()
     }
 
+    /// The votes of the primary view's members; none outside one.
+    pub fn weights(&self) -> impl Iterator<Item = (NodeId, u8)> {
+        let nodes = self.known.nodes().iter();
+        let is_current = |entry: &Entry| entry.last_primary == self.pc_view.id;
+        nodes
+            .filter(move |(_, entry)| self.pc_view.is_primary() && is_current(entry))
+            .map(|(node, entry)| (*node, entry.weight.unwrap_or(0)))
+    }
+
     fn cluster_weight(&self) -> u32 {
-        if !self.pc_view.is_primary() {
-            return 0;
-        }
-        let nodes = self.known.nodes().values();
-        let current = nodes.filter(|entry| entry.last_primary == self.pc_view.id);
-        current.map(|entry| u32::from(entry.weight.unwrap_or(0))).sum()
+        self.weights().map(|(_, weight)| u32::from(weight)).sum()
     }
 
     fn connect(&mut self) -> Result<(), Fatal> {

@@ -5,6 +5,7 @@
 //! database server would.
 
 mod data_node;
+pub mod fuzz;
 mod network;
 mod random;
 

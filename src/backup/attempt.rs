@@ -3,7 +3,7 @@
 use galera_protocol::gcs::{self, Acceptance, Configuration};
 use galera_protocol::member::{Command, EndReason, Event};
 use galera_protocol::sst::conversation::{Event as SstEvent, Evidence, Failure, Judgement};
-use galera_protocol::sst::metadata::Metadata;
+use galera_protocol::sst::metadata::{Metadata, Secret};
 use galera_protocol::sst::request::Method;
 use galera_protocol::verdict::{self, ClosingFiles, Complete, Files, SinkEnd, Witnesses};
 use jiff::Timestamp;
@@ -11,11 +11,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::error::{Error, LinkProblem};
+use super::error::Error;
 use super::record::Record;
 use super::report::{Phase, Reporter};
 use super::{Backup, Config, request};
 use crate::member::{self, Handle};
+use crate::net::probe;
+use crate::net::trouble::Trouble;
 use crate::pipeline::{self, PipelineError, Received, Side, StreamSummary};
 use crate::sink::{Sink, SinkError};
 use crate::sst::{ArchiveReader, NOTICES_MAX, Notice, SstListener, TransferError};
@@ -30,8 +32,10 @@ pub(super) struct Attempt<'a> {
     reporter: &'a Reporter,
     stop: &'a CancellationToken,
     record: Record,
-    last_link: Option<LinkProblem>,
+    last_link: Option<Trouble>,
     ended: Option<EndReason>,
+    /// What a donor that saw our request may repeat.
+    secret: Option<String>,
 }
 
 /// The tasks of a running transfer.
@@ -71,7 +75,7 @@ impl<'a> Attempt<'a> {
         stop: &'a CancellationToken,
     ) -> Self {
         let record = Record::new(config, method, started);
-        Self { config, method, reporter, stop, record, last_link: None, ended: None }
+        Self { config, method, reporter, stop, record, last_link: None, ended: None, secret: None }
     }
 
     /// Runs to the end, and leaves the group whatever happens.
@@ -80,7 +84,10 @@ impl<'a> Attempt<'a> {
         S: Sink + 'static,
         F: AsyncFnMut() -> Result<S, SinkError>,
     {
-        let listener = SstListener::bind(self.config.listener.clone())?;
+        let mut listener = SstListener::bind(self.config.listener.clone())?;
+        if let Some(acceptor) = self.config.transfer_tls.acceptor.clone() {
+            listener = listener.with_tls(acceptor);
+        }
         let sink = open().await.map_err(Error::OpenSink)?;
         let handle = match member::start(self.config.member.clone()) {
             Ok(handle) => handle,
@@ -89,6 +96,7 @@ impl<'a> Attempt<'a> {
                 return Err(error.into());
             }
         };
+        self.reporter.monitor.follow(handle.pictures());
         self.with_member(handle, listener, sink).await
     }
 
@@ -140,22 +148,29 @@ impl<'a> Attempt<'a> {
                 }
                 Event::Ended(reason) => {
                     self.ended = Some(reason.clone());
-                    return Err(self.join_error(reason));
+                    return Err(self.join_error(reason).await);
                 }
                 Event::Link(_) | Event::Pc(_) | Event::Gcs(_) | Event::Restarted { .. } => {}
             }
         }
     }
 
-    fn join_error(&mut self, reason: EndReason) -> Error {
-        Error::Join { reason, last_link: self.last_link.take() }
+    async fn join_error(&mut self, reason: EndReason) -> Error {
+        let last_link = match self.last_link.take() {
+            Some(problem) => Some(probe::sharpen(problem).await),
+            None => None,
+        };
+        Error::Join { reason, last_link }
     }
 
     /// Sends the request; its answer comes as an event.
     async fn ask(&mut self, handle: &mut Handle, port: u16) -> Result<(), Error> {
         let local = handle.status().local_address(None);
         let request = self.config.advertise.request(self.method, local, port);
-        let request = request.ok_or(Error::NoAddress)?;
+        let mut request = request.ok_or(Error::NoAddress)?;
+        let name = self.config.transfer_tls.identity.as_deref();
+        request::identify(&mut request, name).map_err(Error::Address)?;
+        self.secret = request.identity.as_ref().map(|identity| identity.secret().to_owned());
         request.check().map_err(Error::Address)?;
         self.reporter.enter(Phase::Requesting, request.to_string());
         let request = request::for_group(&request, &self.config.donors);
@@ -201,7 +216,7 @@ impl<'a> Attempt<'a> {
         loop {
             tokio::select! {
                 event = self.next_event(handle) => self.on_group_event(event?, handle, running).await?,
-                Some(notice) = running.notices.recv() => self.on_notice(notice, running, sink),
+                Some(notice) = running.notices.recv() => self.on_notice(notice, running, sink)?,
                 received = join(&mut running.receiving) => {
                     running.receiving = None;
                     *outcome = outcome_of(received);
@@ -282,7 +297,7 @@ impl<'a> Attempt<'a> {
         self.record.accepted(transfer, address);
         let at = address.map_or_else(|| "unknown address".into(), |address| address.to_string());
         self.reporter.enter(Phase::Waiting, format!("donor {} at {at}", transfer.donor_name));
-        SstEvent::RequestAccepted { donor: address.into_iter().collect() }
+        SstEvent::RequestAccepted { donor: handle.status().addresses_of(&transfer.donor) }
     }
 
     fn on_configuration(&mut self, configuration: &Configuration) {
@@ -298,17 +313,24 @@ impl<'a> Attempt<'a> {
         notice: Notice,
         running: &mut Running<S>,
         sink: &mut Option<S>,
-    ) {
+    ) -> Result<(), Error> {
         match notice {
-            Notice::Metadata(metadata) => self.on_metadata(*metadata),
+            Notice::Metadata(metadata) => return self.on_metadata(*metadata),
             Notice::Keyring(_) => self.reporter.remark("the donor sent its keyring"),
             Notice::Archive(archive) => self.on_archive(archive, running, sink),
         }
+        Ok(())
     }
 
-    fn on_metadata(&mut self, metadata: Metadata) {
+    /// Donors that do not know the secret leave it out; a wrong one is somebody else's.
+    fn on_metadata(&mut self, metadata: Metadata) -> Result<(), Error> {
+        let told = metadata.secret.as_ref().map(Secret::reveal);
+        if self.secret.is_some() && told.is_some_and(|told| Some(told) != self.secret.as_deref()) {
+            return Err(Error::WrongSecret);
+        }
         self.reporter.expect_bytes(metadata.total_bytes);
         self.record.metadata(metadata);
+        Ok(())
     }
 
     fn on_archive<S: Sink + 'static>(
@@ -318,7 +340,7 @@ impl<'a> Attempt<'a> {
         sink: &mut Option<S>,
     ) {
         let Some(sink) = sink.take() else { return };
-        self.record.first_byte();
+        self.record.first_byte(archive.tls_version());
         self.reporter.enter(Phase::Receiving, "");
         let options = self.record.stream_options(&self.config.stream);
         let progress = self.reporter.progress.clone();
@@ -439,12 +461,13 @@ impl<'a> Attempt<'a> {
         Ok(event)
     }
 
+    /// Remembers what tells most; a newer problem of the same weight is the truer one.
     fn note_link(&mut self, event: &galera_protocol::gmcast::Event) {
-        let Some(problem) = LinkProblem::from_event(event) else { return };
+        let Some(problem) = Trouble::of_event(event) else { return };
         if self.last_link.as_ref() != Some(&problem) {
-            self.reporter.remark(problem.text.clone());
+            self.reporter.remark(problem.to_string());
         }
-        self.last_link = Some(problem);
+        self.last_link = Some(problem.heavier_of(self.last_link.take()));
     }
 }
 

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use galera_protocol::gcs::{self, Refusal, RequestError};
-use galera_protocol::gmcast::{IdentityProblem, LinkEnd, Refusal as LinkRefusal};
+use galera_protocol::gmcast::IdentityProblem;
 use galera_protocol::member::EndReason;
-use galera_protocol::sst::conversation::Failure;
+use galera_protocol::sst::conversation::{CloseReason, Failure};
 use galera_protocol::sst::donor_code::DonorCode;
 use galera_protocol::sst::request::RequestError as AddressError;
+use galera_protocol::sst::sniff::Layer;
 use galera_protocol::verdict;
 
 use crate::exit::ExitCode;
 use crate::member::StartError;
+use crate::net::trouble::{Trouble, tls_remedy};
 use crate::pipeline::PipelineError;
 use crate::sink::SinkError;
 use crate::sst::BindError;
@@ -23,7 +25,7 @@ pub enum Error {
     #[error("no SST method to ask for")]
     NoMethod,
     /// The donor could not have connected.
-    #[error("listen for the donor")]
+    #[error(transparent)]
     Listen(#[from] BindError),
     /// The target cannot be made.
     #[error("open the target")]
@@ -32,13 +34,12 @@ pub enum Error {
     #[error("become a member")]
     Start(#[from] StartError),
     /// The primary component was not reached.
-    #[error("join the group{}", hint(.last_link))]
+    #[error("join the group: {}", why(.reason, .last_link.as_ref()))]
     Join {
         /// How the membership ended.
-        #[source]
         reason: EndReason,
-        /// The last thing that went wrong with a link.
-        last_link: Option<LinkProblem>,
+        /// The thing that went wrong with links and tells most.
+        last_link: Option<Trouble>,
     },
     /// There is no address to give to the donor.
     #[error("no address of ours is known to the group: name one with --advertise")]
@@ -58,6 +59,9 @@ pub enum Error {
     /// The membership ended before the group had the last word.
     #[error("lost the group during the transfer")]
     GroupLost(#[source] EndReason),
+    /// Whoever sent the metadata has not seen our request.
+    #[error("the donor's metadata carries another secret than our request: somebody else sent it")]
+    WrongSecret,
     /// The witnesses do not agree on a complete backup.
     #[error("{failure}{}", donor_meaning(.failure))]
     Verdict {
@@ -83,65 +87,13 @@ pub enum Error {
     },
 }
 
-/// The last thing that went wrong with a link before the join failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkProblem {
-    /// In one sentence.
-    pub(super) text: String,
-    /// What it means for the exit code.
-    pub(super) kind: LinkProblemKind,
-}
-
-/// What a problem with a link means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LinkProblemKind {
-    /// Nobody answers, or not for long.
-    Unreachable,
-    /// The members belong to another group.
-    WrongGroup,
-    /// TLS, or an identity that the members refuse.
-    Refused,
-}
-
-impl LinkProblem {
-    /// What people are told, if the event is a problem at all.
-    pub(super) fn from_event(event: &galera_protocol::gmcast::Event) -> Option<Self> {
-        use galera_protocol::gmcast::{Event, Reason};
-        let kind = match event {
-            Event::LinkClosed(closed) => match &closed.reason {
-                Reason::RefusedByPeer(LinkRefusal::InvalidGroup) => LinkProblemKind::WrongGroup,
-                Reason::Ended(LinkEnd::Tls(_)) | Reason::RefusedByPeer(_) => {
-                    LinkProblemKind::Refused
-                }
-                Reason::NotNeeded
-                | Reason::DuplicateLink
-                | Reason::OwnAddress
-                | Reason::Closing
-                | Reason::Forgotten => return None,
-                Reason::Ended(_)
-                | Reason::TimedOut
-                | Reason::TimeWait
-                | Reason::PeerInTimeWait
-                | Reason::Refused(_)
-                | Reason::LinkedElsewhere
-                | Reason::Crowded
-                | Reason::Violation(_)
-                | Reason::Forbidden(_) => LinkProblemKind::Unreachable,
-            },
-            Event::ResolveFailed { .. } => LinkProblemKind::Unreachable,
-            Event::IdentityRefused { .. } => LinkProblemKind::Refused,
-            Event::Resolved { .. }
-            | Event::LinkEstablished { .. }
-            | Event::IdentityChanged { .. }
-            | Event::OwnAddressFound { .. }
-            | Event::RelayingChanged { .. } => return None,
-        };
-        Some(Self { text: event.to_string(), kind })
+/// Time that has run out, or a refusal, says less than what went wrong meanwhile.
+fn why(reason: &EndReason, problem: Option<&Trouble>) -> String {
+    match (reason, problem) {
+        (EndReason::ConnectTimeout | EndReason::Refused(_), Some(problem)) => problem.to_string(),
+        (reason, Some(problem)) => format!("{reason} ({problem})"),
+        (reason, None) => reason.to_string(),
     }
-}
-
-fn hint(problem: &Option<LinkProblem>) -> String {
-    problem.as_ref().map(|problem| format!(" (last problem: {})", problem.text)).unwrap_or_default()
 }
 
 fn from_donors(donors: &str) -> String {
@@ -162,6 +114,7 @@ impl Error {
         match self {
             Self::NoMethod | Self::Listen(_) | Self::Start(_) => ExitCode::Configuration,
             Self::NoAddress | Self::Address(_) => ExitCode::Configuration,
+            Self::WrongSecret => ExitCode::Refused,
             Self::OpenSink(_) => ExitCode::CannotCreate,
             Self::Join { reason, last_link } => join_code(reason, last_link.as_ref()),
             Self::Request { error, .. } => request_code(error),
@@ -177,11 +130,7 @@ impl Error {
         match self {
             Self::Listen(_) => Some("choose another --listen address or port"),
             Self::Start(_) => Some("choose another gmcast.listen_addr in --options"),
-            Self::Join { last_link: Some(problem), .. }
-                if problem.kind == LinkProblemKind::WrongGroup =>
-            {
-                Some("check --group against wsrep_cluster_name")
-            }
+            Self::Join { last_link: Some(problem), .. } => Some(problem.remedy()),
             Self::Join { .. } => Some("check --address, and that the cluster is primary"),
             Self::Request { error: RequestError::NoDonorInTime(_), .. } => Some(
                 "wait until a member is SYNCED and serves nobody, or allow more --donor members",
@@ -199,6 +148,7 @@ impl Error {
             | Self::Address(_)
             | Self::Request { .. }
             | Self::GroupLost(_)
+            | Self::WrongSecret
             | Self::Verdict { .. }
             | Self::Commit(_)
             | Self::Stopped
@@ -229,17 +179,13 @@ impl Error {
     }
 }
 
-fn join_code(reason: &EndReason, last_link: Option<&LinkProblem>) -> ExitCode {
+fn join_code(reason: &EndReason, last_link: Option<&Trouble>) -> ExitCode {
     match reason {
         EndReason::Refused(IdentityProblem::Evicted | IdentityProblem::Duplicate) => {
             ExitCode::Refused
         }
-        EndReason::ConnectTimeout => match last_link.map(|problem| problem.kind) {
-            Some(LinkProblemKind::WrongGroup) => ExitCode::Configuration,
-            Some(LinkProblemKind::Refused) => ExitCode::Refused,
-            Some(LinkProblemKind::Unreachable) | None => ExitCode::Unavailable,
-        },
-        EndReason::NotPrimary(_) => ExitCode::Unavailable,
+        EndReason::ConnectTimeout => last_link.map_or(ExitCode::Unavailable, Trouble::exit_code),
+        EndReason::NotPrimary(_) | EndReason::SeveralGroups => ExitCode::Unavailable,
         EndReason::Advised(gcs::LeaveReason::ProtocolTooHigh { .. }) => ExitCode::Configuration,
         EndReason::Advised(_) => ExitCode::Unavailable,
         EndReason::Left | EndReason::Abandoned | EndReason::Evs(_) | EndReason::Pc(_) => {
@@ -258,11 +204,65 @@ fn request_code(error: &RequestError) -> ExitCode {
 }
 
 fn transfer_remedy(failure: &Failure) -> Option<&'static str> {
-    if matches!(failure, Failure::NoFirstConnection { .. }) {
-        Some("check that the donor can reach --advertise through firewalls and policies")
-    } else if matches!(failure, Failure::DonorFailed { .. } | Failure::DonorGone) {
-        Some("see the donor's error log")
-    } else {
-        None
+    if matches!(failure, Failure::NoFirstConnection { .. } | Failure::NotReached { .. }) {
+        return Some("check that the donor can reach --advertise through firewalls and policies");
+    }
+    if let Failure::DonorFailed { refusal: Some(refusal), .. }
+    | Failure::SentElsewhere { refusal: Some(refusal) } = failure
+    {
+        return Some(refusal_remedy(refusal.reason));
+    }
+    match failure {
+        Failure::NotEncrypted => Some(
+            "switch TLS on in the donor's [sst] section (encrypt=4, or ssl-mode), or give --sst-tls \
+             off",
+        ),
+        Failure::Wrapped { layer: Layer::Tls } => {
+            Some("give the certificates with --tls-dir, or --ssl-cert, --ssl-key and --ssl-ca")
+        }
+        Failure::DonorFailed { .. } | Failure::DonorGone => Some("see the donor's error log"),
+        Failure::DonorAddressUnknown => Some("allow the donor's network with --accept-from"),
+        Failure::NoFirstConnection { .. }
+        | Failure::NotReached { .. }
+        | Failure::NoSecondConnection { .. }
+        | Failure::NoMetadata { .. }
+        | Failure::Metadata(_)
+        | Failure::MetadataTooLong { .. }
+        | Failure::Wrapped { .. }
+        | Failure::Interrupted { .. }
+        | Failure::Idle { .. }
+        | Failure::TooSlow { .. }
+        | Failure::OutcomeUnknown
+        | Failure::NoVerdict { .. }
+        | Failure::SentElsewhere { .. }
+        | Failure::Incomplete
+        | Failure::Damaged
+        | Failure::NotStored => None,
+    }
+}
+
+/// A connection that was turned away is mostly the cause of what the donor reports.
+fn refusal_remedy(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::NoHandshake(failure) => tls_remedy(failure),
+        CloseReason::HungUp => {
+            "the donor may demand a name in our certificate: try --sst-tls verify-identity"
+        }
+        CloseReason::NotTheDonor => {
+            "if that is the donor at another address, allow it with --accept-from"
+        }
+        CloseReason::Done
+        | CloseReason::Empty
+        | CloseReason::TransferOver
+        | CloseReason::TooMany
+        | CloseReason::HeldTooLong
+        | CloseReason::Silent
+        | CloseReason::Foreign(_)
+        | CloseReason::Wrapped(_)
+        | CloseReason::NotEncrypted
+        | CloseReason::Truncated
+        | CloseReason::Broken
+        | CloseReason::SecondMetadata
+        | CloseReason::SecondArchive => "see the donor's error log",
     }
 }

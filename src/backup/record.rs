@@ -30,6 +30,8 @@ pub(super) struct Record {
     donor_address: Option<IpAddr>,
     donor_word: Option<(NodeId, i64)>,
     metadata: Option<Metadata>,
+    /// Version of TLS around the backup itself.
+    tls: Option<String>,
 }
 
 impl Record {
@@ -46,6 +48,7 @@ impl Record {
             donor_address: None,
             donor_word: None,
             metadata: None,
+            tls: None,
         }
     }
 
@@ -63,8 +66,9 @@ impl Record {
         self.metadata = Some(metadata);
     }
 
-    pub(super) fn first_byte(&mut self) {
+    pub(super) fn first_byte(&mut self, tls: Option<&str>) {
         self.first_byte = Some(Timestamp::now());
+        self.tls = tls.map(str::to_owned);
     }
 
     /// Has the backup itself begun to arrive?
@@ -166,6 +170,11 @@ impl Record {
         }
     }
 
+    fn transport(&self) -> TransportSeen {
+        let end = if self.tls.is_some() { TransportEnd::CloseNotify } else { TransportEnd::Fin };
+        TransportSeen { end, tls: self.tls.clone() }
+    }
+
     fn witnesses(&self, summary: &StreamSummary, evidence: &Evidence) -> Witnesses {
         let completeness = &summary.completeness;
         Witnesses {
@@ -182,7 +191,7 @@ impl Record {
             },
             transport: Witness {
                 holds: evidence.archive_bytes == summary.stream_bytes,
-                seen: TransportSeen { end: TransportEnd::Fin, tls: None },
+                seen: self.transport(),
             },
             group: self.donor_word.map(|(donor, join_code)| Witness {
                 holds: join_code >= 0,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use tokio::sync::watch;
 
+use crate::ops::Monitor;
 use crate::pipeline::Progress;
 
 /// What the job is doing.
@@ -29,6 +30,21 @@ pub enum Phase {
     Leaving,
 }
 
+impl Phase {
+    /// All of them, in order.
+    pub const ALL: [Self; 9] = [
+        Self::Starting,
+        Self::Joining,
+        Self::Joined,
+        Self::Requesting,
+        Self::Waiting,
+        Self::Receiving,
+        Self::Verifying,
+        Self::Committing,
+        Self::Leaving,
+    ];
+}
+
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -52,6 +68,8 @@ pub struct Reporter {
     talk: tokio::sync::mpsc::Sender<Talk>,
     /// How far the stream is.
     pub progress: Progress,
+    /// The member that takes part in the group, for whoever watches it.
+    pub monitor: Monitor,
     /// The donor's estimate of the stream's size in bytes.
     total: watch::Sender<Option<u64>>,
 }
@@ -73,7 +91,8 @@ impl Reporter {
     pub fn new() -> (Self, tokio::sync::mpsc::Receiver<Talk>) {
         let (talk, lines) = tokio::sync::mpsc::channel(TALK_MAX);
         let (phase, total) = (watch::Sender::new(Phase::Starting), watch::Sender::new(None));
-        (Self { phase, talk, progress: Progress::default(), total }, lines)
+        let (progress, monitor) = (Progress::default(), Monitor::default());
+        (Self { phase, talk, progress, monitor, total }, lines)
     }
 
     /// The phase now.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use galera_protocol::gcs::Request;
-use galera_protocol::sst::request::{DnsName, Host, Method, SstRequest};
+use galera_protocol::sst::request::{DnsName, Host, Identity, Method, RequestError, SstRequest};
 
 /// What the donor is told to dial.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,16 @@ fn host_of(address: IpAddr) -> Host {
         IpAddr::V4(address) => Host::V4(address),
         IpAddr::V6(address) => Host::V6(address),
     }
+}
+
+/// Names ourselves in a MariaDB request, with a secret that nobody can guess. Other donors refuse
+/// such a request, and check no names.
+pub(super) fn identify(request: &mut SstRequest, name: Option<&str>) -> Result<(), RequestError> {
+    if let (Some(name), Method::Mariabackup) = (name, request.method) {
+        let secret = uuid::Uuid::new_v4().simple().to_string();
+        request.identity = Some(Identity::new(name, &secret)?);
+    }
+    Ok(())
 }
 
 /// The same as the group carries it.

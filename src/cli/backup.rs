@@ -5,17 +5,22 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use galera_protocol::sst::conversation;
-use galera_protocol::sst::peers::AllowFrom;
+use galera_protocol::sst::peers::{AllowFrom, Network};
 use galera_protocol::sst::request;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::announce::AnnounceArgs;
+use super::check::CheckError;
+use super::place::Place;
 use super::signals::Stop;
 use super::store::{StoreArgs, UploadArgs};
+use super::tls::{SstTlsArgs, TlsArgs, reload_on_hangup};
 use super::{Output, progress, seconds, talk};
 use crate::backup::{self, Advertise, Backup, Reporter};
-use crate::config::{ByteSize, Group, GroupError, Target};
+use crate::config::{ByteSize, Group, Target};
 use crate::exit::ExitCode;
+use crate::ops::http::HttpServer;
 use crate::outcome::Outcome;
 use crate::pipeline;
 use crate::pipeline::manifest::BackupId;
@@ -66,6 +71,9 @@ pub(super) struct Args {
         help_heading = "Transfer"
     )]
     listen: SocketAddr,
+    /// Listen on this network interface alone, and tell its address to the donor
+    #[arg(long, value_name = "NAME", help_heading = "Transfer")]
+    listen_interface: Option<String>,
     /// What the donor is told to dial: HOST[:PORT] [default: the address our group links leave from]
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Transfer")]
     advertise: Option<Advertise>,
@@ -90,6 +98,14 @@ pub(super) struct Args {
     /// Accept the donor's connections from any address, not only from the donor's own
     #[arg(long, help_heading = "Transfer")]
     accept_any_address: bool,
+    /// Accept the donor's connections from this network too, as 10.1.0.0/16; may be given again
+    #[arg(long, value_name = "NETWORK", help_heading = "Transfer")]
+    accept_from: Vec<Network>,
+
+    #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
+    sst_tls: SstTlsArgs,
 
     /// Where the backup goes: file:///DIR, s3://BUCKET/PREFIX, gs://…, az://…, datadir:DIR, tar:FILE, tar:-, xbstream:FILE, xbstream:-,
     /// exec:COMMAND or null:; may be given more than once
@@ -120,6 +136,10 @@ pub(super) struct Args {
     upload: UploadArgs,
     #[command(flatten)]
     announce: AnnounceArgs,
+
+    /// Serve /metrics, /livez and /readyz here while the job runs
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Watching")]
+    http: Option<SocketAddr>,
 }
 
 /// `--method`.
@@ -146,7 +166,8 @@ fn compression_level(text: &str) -> Result<i32, String> {
 
 impl Args {
     /// Raw arguments into checked configuration.
-    fn check(&self) -> Result<backup::Config, GroupError> {
+    fn check(&self) -> Result<backup::Config, CheckError> {
+        let keys = self.tls.open()?;
         let group = Group {
             address: self.address.clone(),
             name: self.group.clone(),
@@ -155,13 +176,19 @@ impl Args {
             weight: 0,
             connect_limit: Some(self.connect_timeout),
             state_directory: self.state_dir.clone(),
+            keys: keys.clone(),
         };
         let mut member = group.check()?;
+        let place = Place { listen: self.listen, advertise: self.advertise.clone() };
+        let place = place.on_interface(self.listen_interface.as_deref(), &mut member)?;
+        let keys = keys.or_else(|| member.security.keys().cloned());
+        let transfer_tls = self.sst_tls.transfer(keys.as_ref())?;
         member.core.gcs.donor_wait_limit = self.donor_timeout;
         member.core.gcs.verdict_limit = self.verdict_timeout;
         Ok(backup::Config {
             member,
-            listener: self.listener(),
+            listener: self.listener(place.listen),
+            transfer_tls,
             // The packs have hashes of their own; nothing else reads the stream's.
             stream: pipeline::Options {
                 idle_limit: self.idle_timeout,
@@ -170,7 +197,7 @@ impl Args {
             },
             donors: self.donor.clone(),
             methods: self.method.in_order(),
-            advertise: self.advertise.clone().unwrap_or_default(),
+            advertise: place.advertise.unwrap_or_default(),
             overall_limit: self.timeout,
             id: BackupId::generate(),
         })
@@ -189,10 +216,14 @@ impl Args {
         self.name.clone().unwrap_or_else(|| backup::default_node_name(&host()))
     }
 
-    fn listener(&self) -> sst::Config {
-        let allow_from = if self.accept_any_address { AllowFrom::Anyone } else { AllowFrom::Donor };
+    fn listener(&self, listen: SocketAddr) -> sst::Config {
+        let allow_from = match (self.accept_any_address, self.accept_from.as_slice()) {
+            (true, _) => AllowFrom::Anyone,
+            (false, []) => AllowFrom::Donor,
+            (false, networks) => AllowFrom::DonorAnd(networks.to_vec()),
+        };
         sst::Config {
-            listen: self.listen.into(),
+            listen: listen.into(),
             socket: sst::SocketOptions::default(),
             conversation: conversation::Config {
                 allow_from,
@@ -220,12 +251,13 @@ impl Method {
 pub(super) async fn run(args: Args, output: Output) -> ExitCode {
     let config = match args.check() {
         Ok(config) => config,
-        Err(error) => return talk::fail(&error, ExitCode::Configuration),
+        Err(error) => return talk::fail(&error, error.exit_code()),
     };
     if args.to.iter().filter(|target| target.is_stdout()).count() > 1 {
         talk::say("galera-sst: only one --to can be standard output");
         return ExitCode::Usage;
     }
+    reload_on_hangup(config.keys());
     let stop = match Stop::listen() {
         Ok(stop) => stop,
         Err(error) => return talk::fail(&error, ExitCode::Other),
@@ -238,6 +270,14 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
         cancel_on_signal.cancel();
     });
     let (reporter, lines) = Reporter::new();
+    let pages = args.http.map(|address| {
+        let registry = backup::metrics::registry(&reporter);
+        HttpServer::bind(address, registry, reporter.monitor.clone())
+    });
+    let _served = match pages.transpose() {
+        Ok(server) => server.map(|server| AbortOnDropHandle::new(tokio::spawn(server.run()))),
+        Err(error) => return talk::fail(&error, ExitCode::Configuration),
+    };
     let shown = tokio::spawn(progress::show(reporter.clone(), lines));
     let started = Instant::now();
     let result = match args.announce.before().await {

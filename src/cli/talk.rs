@@ -2,13 +2,22 @@
 
 use std::error::Error;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 
 use tracing_subscriber::EnvFilter;
 
 use crate::exit::ExitCode;
 
 /// Sends log records to standard error; an unreadable filter falls back to warnings.
+///
+/// What has a slash in it is a file, as garbd's `--log` is: it gets what garbd would log.
 pub(super) fn start_log(level: &str) {
+    if level.contains('/') {
+        if let Err(problem) = super::garbd::log_to(Path::new(level)) {
+            say(&format!("galera-sst: {}", sentence(&problem)));
+        }
+        return;
+    }
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("warn"));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -13,7 +13,10 @@ use galera_protocol::gmcast::{GroupName, TextError};
 use galera_protocol::{Segment, evs, member as core, pc};
 
 use super::options::{OptionError, Options};
+use super::tls::{SecurityError, take_security};
+use crate::exit::ExitCode;
 use crate::member;
+use crate::net::tls::Keys;
 
 /// How long a graceful leave may take (`pc.linger`).
 const LINGER: Duration = Duration::from_secs(20);
@@ -38,6 +41,8 @@ pub struct Group {
     pub connect_limit: Option<Duration>,
     /// Where the identity survives a restart.
     pub state_directory: Option<PathBuf>,
+    /// Keys for TLS, before those that `options` name.
+    pub keys: Option<Keys>,
 }
 
 /// Why a group cannot be joined as described.
@@ -73,12 +78,27 @@ pub enum GroupError {
     /// An option is wrong.
     #[error(transparent)]
     Option(#[from] OptionError),
+    /// TLS cannot be had.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// Options contradict each other.
     #[error("evs options")]
     Evs(#[from] evs::ConfigError),
     /// Options contradict each other.
     #[error("pc options")]
     Pc(#[from] pc::ConfigError),
+}
+
+impl GroupError {
+    /// The exit code that it means: keys that cannot be used are a matter of TLS, everything else
+    /// of configuration.
+    pub fn exit_code(&self) -> ExitCode {
+        if let Self::Security(SecurityError::Keys(_)) = self {
+            ExitCode::Refused
+        } else {
+            ExitCode::Configuration
+        }
+    }
 }
 
 impl Group {
@@ -94,6 +114,8 @@ impl Group {
         core.gcs.name = Name::new(&self.node_name)
             .map_err(|source| GroupError::NodeName { name: self.node_name.clone(), source })?;
         core.pc.weight = self.weight;
+        let names_tls = self.address.contains("ssl://") || self.options.contains("ssl://");
+        let security = take_security(&mut options, self.keys.clone(), names_tls)?;
         take_gmcast(&mut options, &mut core)?;
         take_evs(&mut options, &mut core.evs)?;
         let linger = take_pc(&mut options, &mut core, self.connect_limit)?;
@@ -101,7 +123,8 @@ impl Group {
         core.gmcast.initial = self.members(&address)?;
         core.evs.check()?;
         core.pc.check()?;
-        Ok(member::Config { core, state_directory: self.state_directory.clone(), linger })
+        let state_directory = self.state_directory.clone();
+        Ok(member::Config { core, state_directory, saved: None, linger, security })
     }
 
     fn group_name(&self) -> Result<GroupName, GroupError> {
@@ -141,6 +164,13 @@ fn take_gmcast(options: &mut Options, core: &mut core::Config) -> Result<(), Gro
     set(&mut gmcast.time_wait, options.duration("gmcast.time_wait")?);
     set(&mut gmcast.redials_max, options.number("gmcast.mira", 0..=i32::MAX as u32)?);
     options.number("gmcast.version", 0..=0)?;
+    let name = gmcast.group.to_string();
+    options.refuse_unless("gmcast.group", &name, "the group has another name")?;
+    options.refuse_unless("gmcast.isolate", "0", "nothing can be isolated before it has begun")?;
+    options.refuse_unless("gmcast.mcast_addr", "", "multicast is not spoken here")?;
+    options.number("gmcast.mcast_port", 0..=u16::MAX)?;
+    options.number("gmcast.mcast_ttl", 1..=255_u8)?;
+    options.refuse_unless("gmcast.peer_addr", "", "addresses belong into the group's address")?;
     if let Some(kind) = options.number("socket.checksum", 0..=2)? {
         core.checksum = Checksum::from_option(kind);
     }
@@ -163,7 +193,7 @@ fn take_evs(options: &mut Options, evs: &mut evs::Config) -> Result<(), OptionEr
     set(&mut evs.delayed_keep_period, options.duration("evs.delayed_keep_period")?);
     set(&mut evs.auto_evict, options.number("evs.auto_evict", 0..=u8::MAX)?);
     options.switch("evs.use_aggregate")?;
-    Ok(())
+    options.refuse_unless("evs.evict", "", "nobody can be banned before there is a group")
 }
 
 /// Also gives the limit of a graceful leave.

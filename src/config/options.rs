@@ -6,38 +6,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Options of a database server that mean nothing to a member without data. They are skipped with
-/// a warning, so that a server's own option string can be used as it is.
-const SERVER_PREFIXES: [&str; 7] =
-    ["repl.", "gcache.", "cert.", "debug", "dbug", "signal", "allocator."];
-
-/// Options without effect here: the value is what we do anyway, or concerns what we do not have.
-const WITHOUT_EFFECT: [&str; 24] = [
-    "base_dir",
-    "base_host",
-    "evs.causal_keepalive_period",
-    "evs.debug_log_mask",
-    "evs.info_log_mask",
-    "evs.stats_report_period",
-    "gcs.fc_debug",
-    "gcs.fc_factor",
-    "gcs.fc_limit",
-    "gcs.fc_master_slave",
-    "gcs.fc_single_primary",
-    "gcs.fc_auto_evict_threshold",
-    "gcs.fc_auto_evict_window",
-    "gcs.max_packet_size",
-    "gcs.max_throttle",
-    "gcs.recv_q_hard_limit",
-    "gcs.recv_q_soft_limit",
-    "gcs.stateless",
-    "gcs.sync_donor",
-    "gcs.vote_policy",
-    "ist.recv_addr",
-    "ist.recv_bind",
-    "pc.checksum",
-    "protonet.backend",
-];
+use super::without_effect::{self, Verdict};
 
 /// Why an option is refused; always names it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -107,11 +76,7 @@ impl Options {
 
     /// Takes a switch: yes, no, true, false, on, off, 1, 0.
     pub fn switch(&mut self, key: &str) -> Result<Option<bool>, OptionError> {
-        self.taken(key, "yes or no", |value| match value.to_ascii_lowercase().as_str() {
-            "yes" | "true" | "on" | "1" | "y" => Some(true),
-            "no" | "false" | "off" | "0" | "n" => Some(false),
-            _ => None,
-        })
+        self.taken(key, "yes or no", switch)
     }
 
     /// Takes a whole number within a range.
@@ -142,15 +107,31 @@ impl Options {
         }
     }
 
-    /// Ends: what nobody took is an error, unless it is for servers only or has no effect here.
+    /// Refuses an option with any other value than this one.
+    pub fn refuse_unless(
+        &mut self,
+        key: &str,
+        harmless: &str,
+        why: &'static str,
+    ) -> Result<(), OptionError> {
+        match self.text(key) {
+            Some(value) if value != harmless => Err(OptionError::Refused { key: key.into(), why }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Ends: what nobody took is an error, unless it has no effect here and a possible value. So a
+    /// server's own option string can be used as it is.
     pub fn finish(self) -> Result<(), OptionError> {
-        for key in self.0.into_keys() {
-            if SERVER_PREFIXES.iter().any(|prefix| key.starts_with(prefix)) {
-                tracing::warn!(%key, "this option concerns database servers only: ignored");
-            } else if WITHOUT_EFFECT.contains(&key.as_str()) {
-                tracing::debug!(%key, "this option has no effect on a member without data");
-            } else {
-                return Err(OptionError::Unknown { key });
+        for (key, value) in self.0 {
+            match without_effect::judge(&key, &value) {
+                Verdict::WithoutEffect => {
+                    tracing::debug!(%key, "this option has no effect on a member without data");
+                }
+                Verdict::Unknown => return Err(OptionError::Unknown { key }),
+                Verdict::Expected(expected) => {
+                    return Err(OptionError::Value { key, value, expected });
+                }
             }
         }
         Ok(())
@@ -167,6 +148,15 @@ impl Options {
             Some(parsed) => Ok(Some(parsed)),
             None => Err(OptionError::Value { key: key.into(), value, expected: expected.into() }),
         }
+    }
+}
+
+/// Reads a switch.
+pub(super) fn switch(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "yes" | "true" | "on" | "1" | "y" => Some(true),
+        "no" | "false" | "off" | "0" | "n" => Some(false),
+        _ => None,
     }
 }
 

@@ -1,39 +1,62 @@
 //! One task around the core: inputs in, actions out, nothing decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use galera_protocol::NodeId;
 use galera_protocol::checksum::Checksum;
+use galera_protocol::gmcast::config::CALLERS_MAX;
 use galera_protocol::gmcast::{self, LinkEnd, LinkId};
-use galera_protocol::member::{Action, Command, Event, Identity, Input, Member, Status};
+use galera_protocol::member::{Action, Command, Event, Identity, Input, Member};
 use galera_protocol::pc::SavedView;
 use galera_protocol::time::Instant as CoreInstant;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::identity::{StateDirectory, fresh_node_id, uuid_timestamp};
 use super::link::{self, Link, LinkEvent};
+use super::picture::{Picture, Traffic};
 use super::watchdog::{HEARTBEAT_PERIOD, Heartbeat};
 use super::{Config, StartError};
 use crate::net::socket::{self, Options};
+use crate::net::stream::{self, ConnectError, Security, Stream};
 
 /// Frames and closings from all links that may wait for the driver; then readers wait, and TCP
 /// makes the peers wait.
 const LINK_EVENTS_MAX: usize = 1024;
 
+/// Frames and closings that are handled before anything else is looked at.
+const BATCH_MAX: usize = 64;
+
+/// After an accept that failed, most likely for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
 /// How long the tasks of closing links may take to flush once the member has ended.
 const END_LIMIT: Duration = Duration::from_secs(6);
 
+/// The part of `gmcast.peer_timeout` that TCP and TLS may take together, in either role.
+const DIAL_SHARE: f64 = 0.8;
+
 /// What a finished dial or look-up brings back.
 enum Outcome {
-    Dialled { link: LinkId, result: io::Result<TcpStream> },
-    Resolved { host: String, port: u16, addresses: Vec<IpAddr> },
+    Dialled {
+        link: LinkId,
+        result: Result<Stream, ConnectError>,
+    },
+    /// A caller has finished its TLS handshake, or was given up.
+    Accepted {
+        caller: Option<(Stream, SocketAddr)>,
+    },
+    Resolved {
+        host: String,
+        port: u16,
+        addresses: Vec<IpAddr>,
+    },
 }
 
 /// Owns the core and everything that the core acts through.
@@ -46,11 +69,18 @@ pub(super) struct Driver {
     accepted: u32,
     checksum: Checksum,
     dial_limit: Duration,
+    security: Security,
+    /// Callers in their TLS handshake, oldest first.
+    callers: VecDeque<AbortHandle>,
     linger: Duration,
     leave_deadline: Option<Instant>,
+    /// Callers have to wait until then.
+    accepts_again: Option<Instant>,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
-    status: watch::Sender<Status>,
+    picture: watch::Sender<Picture>,
+    traffic: Traffic,
+    saved: Option<SavedView>,
     link_events: mpsc::Receiver<(LinkId, LinkEvent)>,
     link_sender: mpsc::Sender<(LinkId, LinkEvent)>,
     link_tasks: JoinSet<()>,
@@ -66,9 +96,10 @@ impl Driver {
         config: Config,
         commands: mpsc::Receiver<Command>,
         events: mpsc::Sender<Event>,
-    ) -> Result<(Self, watch::Receiver<Status>), StartError> {
+    ) -> Result<(Self, watch::Receiver<Picture>), StartError> {
         let directory = config.state_directory.as_deref().map(StateDirectory::open).transpose()?;
-        let saved = directory.as_ref().and_then(StateDirectory::load);
+        let on_disk = directory.as_ref().and_then(StateDirectory::load);
+        let saved = on_disk.or(config.saved);
         let listener = listen(config.core.gmcast.listen)?;
         let mut core_config = config.core;
         core_config.gmcast.uuid_epoch = uuid_timestamp();
@@ -76,11 +107,17 @@ impl Driver {
             core_config.gmcast.listen.set_port(bound.port());
         }
         let (link_sender, link_events) = mpsc::channel(LINK_EVENTS_MAX);
-        let (checksum, dial_limit) = (core_config.checksum, core_config.gmcast.peer_timeout);
+        core_config.gmcast.tls = config.security.advertises_tls();
+        let checksum = core_config.checksum;
+        // The core gives a dial up after the whole time-out; our own reason has to come before.
+        let dial_limit = core_config.gmcast.peer_timeout.mul_f64(DIAL_SHARE);
         let (fresh, seed) = random_identity();
-        let identity = saved.map_or(Identity::Fresh(fresh), Identity::Saved);
+        let identity = saved.clone().map_or(Identity::Fresh(fresh), Identity::Saved);
         let core = Member::new(core_config, identity, seed);
-        let (status, status_receiver) = watch::channel(core.status());
+        let traffic = Traffic::default();
+        let (status, taken) = (core.status(), Instant::now());
+        let first = Picture { status, traffic, taken, saved: saved.clone() };
+        let (picture, pictures) = watch::channel(first);
         let driver = Self {
             core,
             origin: Instant::now(),
@@ -90,11 +127,16 @@ impl Driver {
             accepted: 0,
             checksum,
             dial_limit,
+            security: config.security,
+            callers: VecDeque::new(),
             linger: config.linger,
             leave_deadline: None,
+            accepts_again: None,
             commands,
             events,
-            status,
+            picture,
+            traffic,
+            saved,
             link_events,
             link_sender,
             link_tasks: JoinSet::new(),
@@ -103,7 +145,7 @@ impl Driver {
             has_ended: false,
             has_news: false,
         };
-        Ok((driver, status_receiver))
+        Ok((driver, pictures))
     }
 
     /// Runs until the core has ended, then lets the links flush.
@@ -121,15 +163,31 @@ impl Driver {
         }
     }
 
+    /// What is due comes first: peers that never pause must not stop the clock. Of the rest each
+    /// has its turn, whatever one of them floods us with.
     async fn step(&mut self) {
         let wake_up = self.wake_up();
+        if wake_up <= Instant::now() {
+            return self.on_wake_up();
+        }
         tokio::select! {
-            biased;
-            Some((link, event)) = self.link_events.recv() => self.on_link_event(link, event),
+            Some((link, event)) = self.link_events.recv() => self.on_link_events(link, event),
             Some(outcome) = self.outcomes.join_next() => self.on_outcome(outcome),
             command = self.commands.recv() => self.on_command(command),
-            accepted = self.listener.accept() => self.on_accepted(accepted),
+            accepted = self.listener.accept(), if self.accepts_again.is_none() => {
+                self.on_accepted(accepted);
+            }
             () = sleep_until(wake_up) => self.on_wake_up(),
+        }
+    }
+
+    /// Frames come in batches; to look for everything else between two of them would cost more than
+    /// they do.
+    fn on_link_events(&mut self, link: LinkId, event: LinkEvent) {
+        self.on_link_event(link, event);
+        for _ in 1..BATCH_MAX {
+            let Ok((link, event)) = self.link_events.try_recv() else { return };
+            self.on_link_event(link, event);
         }
     }
 
@@ -139,7 +197,7 @@ impl Driver {
             .core
             .next_deadline()
             .map(|deadline| self.origin + Duration::from_micros(deadline.as_micros()));
-        [core, self.leave_deadline]
+        [core, self.leave_deadline, self.accepts_again]
             .into_iter()
             .flatten()
             .fold(Instant::now() + HEARTBEAT_PERIOD, Instant::min)
@@ -157,8 +215,14 @@ impl Driver {
             self.perform(action);
         }
         if std::mem::take(&mut self.has_news) {
-            self.status.send_replace(self.core.status());
+            self.show();
         }
+    }
+
+    fn show(&self) {
+        let (status, traffic, saved) = (self.core.status(), self.traffic, self.saved.clone());
+        let taken = Instant::now();
+        self.picture.send_replace(Picture { status, traffic, taken, saved });
     }
 
     fn link_input(&mut self, input: gmcast::Input) {
@@ -170,7 +234,11 @@ impl Driver {
             return;
         }
         match event {
-            LinkEvent::Frame(body) => self.link_input(gmcast::Input::Frame { link, body }),
+            LinkEvent::Frame(body) => {
+                self.traffic.frames_received += 1;
+                self.traffic.bytes_received += body.len() as u64;
+                self.link_input(gmcast::Input::Frame { link, body });
+            }
             LinkEvent::Closed(end) => self.lose(link, end),
         }
     }
@@ -190,14 +258,16 @@ impl Driver {
             }
             Ok(Outcome::Dialled { link, result: Ok(stream) }) => self.on_dialled(link, stream),
             Ok(Outcome::Dialled { link, result: Err(error) }) => {
-                self.link_input(gmcast::Input::Closed { link, end: link::end_of(&error) });
+                self.link_input(gmcast::Input::Closed { link, end: link::end_of_dial(&error) });
             }
+            Ok(Outcome::Accepted { caller }) => self.on_caller(caller),
+            Err(error) if error.is_cancelled() => debug!("a caller made room for another one"),
             Err(error) => warn!(%error, "a dial or look-up task failed"),
         }
     }
 
-    fn on_dialled(&mut self, link: LinkId, stream: TcpStream) {
-        match (stream.local_addr(), stream.peer_addr()) {
+    fn on_dialled(&mut self, link: LinkId, stream: Stream) {
+        match (stream.tcp().local_addr(), stream.tcp().peer_addr()) {
             (Ok(local), Ok(remote)) => {
                 self.start_link(link, stream, remote);
                 self.link_input(gmcast::Input::Connected { link, local, remote });
@@ -211,17 +281,51 @@ impl Driver {
     fn on_accepted(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
         let (stream, remote) = match accepted {
             Ok(accepted) => accepted,
-            Err(error) => return warn!(%error, "accept a group connection"),
+            Err(error) => {
+                warn!(%error, "accept a group connection");
+                self.accepts_again = Some(Instant::now() + ACCEPT_PAUSE);
+                return;
+            }
         };
-        let options = Options::LINK.apply(&stream);
-        let (Ok(()), Ok(local)) = (options, stream.local_addr()) else { return };
+        if let Err(error) = Options::LINK.apply(&stream) {
+            return debug!(%remote, %error, "set options of a group connection");
+        }
+        match &self.security {
+            Security::Plain | Security::Dynamic(None) => {
+                self.on_caller(Some((Stream::Plain(stream), remote)));
+            }
+            Security::Tls(_) | Security::Dynamic(Some(_)) => self.greet(stream, remote),
+        }
+    }
+
+    /// Lets a caller do its TLS handshake. Of too many the one that has dawdled longest gives way.
+    fn greet(&mut self, stream: TcpStream, remote: SocketAddr) {
+        self.callers.retain(|caller| !caller.is_finished());
+        if self.callers.len() >= CALLERS_MAX {
+            self.callers.pop_front().inspect(AbortHandle::abort);
+        }
+        let (security, limit) = (self.security.clone(), self.dial_limit);
+        let caller = self.outcomes.spawn(async move {
+            let greeted = stream::accept(&security, stream, limit).await;
+            let greeted = greeted.inspect_err(|failure| {
+                info!(%remote, %failure, "caller turned away");
+            });
+            Outcome::Accepted { caller: greeted.ok().map(|stream| (stream, remote)) }
+        });
+        self.callers.push_back(caller);
+    }
+
+    fn on_caller(&mut self, caller: Option<(Stream, SocketAddr)>) {
+        let Some((stream, remote)) = caller else { return };
+        let Ok(local) = stream.tcp().local_addr() else { return };
         let link = LinkId::Accepted(self.accepted);
         self.accepted = self.accepted.wrapping_add(1);
+        self.traffic.links_accepted += 1;
         self.start_link(link, stream, remote);
         self.link_input(gmcast::Input::Accepted { link, local, remote });
     }
 
-    fn start_link(&mut self, link: LinkId, stream: TcpStream, remote: SocketAddr) {
+    fn start_link(&mut self, link: LinkId, stream: Stream, remote: SocketAddr) {
         while self.link_tasks.try_join_next().is_some() {}
         let events = self.link_sender.clone();
         let started =
@@ -246,12 +350,16 @@ impl Driver {
             self.leave_deadline = None;
             self.input(Input::Command(Command::Abandon));
         }
+        self.accepts_again.take_if(|again| *again <= Instant::now());
+        // Positions and counts move without events; whoever watches shall see that.
+        self.has_news |= self.picture.borrow().taken.elapsed() >= HEARTBEAT_PERIOD;
         self.input(Input::Timeout);
     }
 
     fn perform(&mut self, action: Action) {
         match action {
             Action::Resolve { host, port } => self.resolve(host, port),
+            // A group uses TLS on every link or on none, unless it is dynamic.
             Action::Dial { link, remote, bind, tls: _ } => self.dial(link, remote, bind),
             Action::SendFrame { link, body, is_user } => self.send(link, body, is_user),
             Action::CloseLink { link } => self.close(link),
@@ -270,10 +378,9 @@ impl Driver {
     }
 
     fn dial(&mut self, link: LinkId, remote: SocketAddr, bind: Option<IpAddr>) {
-        let limit = self.dial_limit;
+        let (security, limit) = (self.security.clone(), self.dial_limit);
         self.outcomes.spawn(async move {
-            let connected = timeout(limit, socket::connect(remote, bind, Options::LINK)).await;
-            let result = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            let result = stream::dial(&security, remote, bind, limit).await;
             Outcome::Dialled { link, result }
         });
     }
@@ -282,7 +389,14 @@ impl Driver {
     /// the link (spec 01 §7.3).
     fn send(&mut self, link: LinkId, body: bytes::Bytes, is_user: bool) {
         let Some(target) = self.links.get(&link) else { return };
-        if !target.send(body) && !is_user {
+        let bytes = body.len() as u64;
+        if target.send(body) {
+            self.traffic.frames_sent += 1;
+            self.traffic.bytes_sent += bytes;
+            return;
+        }
+        self.traffic.frames_dropped += 1;
+        if !is_user {
             self.lose(link, LinkEnd::QueueFull);
         }
     }
@@ -294,6 +408,7 @@ impl Driver {
     }
 
     fn persist(&mut self, view: &SavedView) {
+        self.saved = Some(view.clone());
         let Some(directory) = &self.directory else { return };
         if let Err(error) = directory.save(view) {
             warn!(%error, "save the primary view: a restart would take a new identity");
@@ -301,6 +416,7 @@ impl Driver {
     }
 
     fn forget(&mut self) {
+        self.saved = None;
         if let Some(Err(error)) = self.directory.as_ref().map(StateDirectory::forget) {
             warn!(%error, "remove the saved view");
         }
@@ -309,6 +425,7 @@ impl Driver {
     fn tell(&mut self, event: Event) {
         self.has_ended |= matches!(event, Event::Ended(_));
         self.has_news = true;
+        self.traffic.restarts += u64::from(matches!(event, Event::Restarted { .. }));
         debug!(?event, "member event");
         if let Err(mpsc::error::TrySendError::Full(_)) = self.events.try_send(event) {
             info!("nobody reads the member's events: leaving the group");

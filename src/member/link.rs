@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use galera_protocol::checksum::Checksum;
-use galera_protocol::frame::{self, FrameDecoder};
+use galera_protocol::frame::{self, FrameDecoder, FrameError};
 use galera_protocol::gmcast::{LinkEnd, LinkId};
+use galera_protocol::tls::Stranger;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, trace};
 
 use super::queue::{Queued, SendQueue, send_queue};
+use crate::net::stream::{ConnectError, Stream};
+use crate::net::tls;
 
 /// How long a closing link may take to flush what was sent on it (spec 01 §5).
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
@@ -56,7 +58,7 @@ impl Link {
 /// Starts both tasks of a link in `tasks`.
 pub(super) fn start(
     id: LinkId,
-    stream: TcpStream,
+    stream: Stream,
     remote: SocketAddr,
     checksum: Checksum,
     events: mpsc::Sender<(LinkId, LinkEvent)>,
@@ -82,35 +84,58 @@ pub(super) fn start(
 /// Reads until the link ends, and says how it did.
 async fn read_frames(
     id: LinkId,
-    mut read: ReadHalf<TcpStream>,
+    mut read: ReadHalf<Stream>,
     events: &mpsc::Sender<(LinkId, LinkEvent)>,
 ) -> LinkEnd {
     let mut buffer = BytesMut::with_capacity(READ_BYTES);
     let mut decoder = FrameDecoder::new();
+    let (mut is_first, mut stranger) = (true, None);
     loop {
         loop {
             match decoder.decode(&mut buffer) {
                 Ok(Some(body)) => {
+                    stranger = None;
                     trace!(?id, bytes = body.len(), "frame received");
                     if events.send((id, LinkEvent::Frame(body))).await.is_err() {
                         return LinkEnd::Other;
                     }
                 }
                 Ok(None) => break,
-                Err(error) => return LinkEnd::Frame(error),
+                Err(error) => return end_of_frames(error, stranger),
             }
         }
         buffer.reserve(READ_BYTES);
         match read.read_buf(&mut buffer).await {
-            Ok(0) => return LinkEnd::EndOfStream,
+            Ok(0) => return stranger.map_or(LinkEnd::EndOfStream, LinkEnd::Stranger),
+            // Nobody known, unless the bytes turn out to be a frame.
+            Ok(_) if is_first => match Stranger::from_head(&buffer) {
+                Some(Stranger::Unknown) => stranger = Some(Stranger::Unknown),
+                Some(known) => return LinkEnd::Stranger(known),
+                None => {}
+            },
             Ok(_) => {}
             Err(error) => return end_of(&error),
         }
+        is_first = false;
+    }
+}
+
+/// Bytes that are no frame at the very beginning are somebody else's; a member's damaged frame is
+/// still a member's.
+fn end_of_frames(error: FrameError, stranger: Option<Stranger>) -> LinkEnd {
+    let is_damage = matches!(error, FrameError::Checksum(_) | FrameError::Empty);
+    match stranger {
+        Some(Stranger::Unknown) if is_damage => LinkEnd::Frame(error),
+        Some(stranger) => LinkEnd::Stranger(stranger),
+        None => LinkEnd::Frame(error),
     }
 }
 
 /// What the operating system's error means for a link.
 pub(super) fn end_of(error: &io::Error) -> LinkEnd {
+    if let Some(failure) = tls::of_io(error) {
+        return LinkEnd::Tls(failure);
+    }
     const ENDS: [(io::ErrorKind, LinkEnd); 6] = [
         (io::ErrorKind::ConnectionRefused, LinkEnd::ConnectionRefused),
         (io::ErrorKind::ConnectionReset, LinkEnd::Reset),
@@ -123,10 +148,18 @@ pub(super) fn end_of(error: &io::Error) -> LinkEnd {
     known.map_or(LinkEnd::Other, |(_, end)| end)
 }
 
+/// What the failure of a dial means for a link.
+pub(super) fn end_of_dial(error: &ConnectError) -> LinkEnd {
+    match error {
+        ConnectError::Tcp(error) => end_of(error),
+        ConnectError::Tls(failure) => LinkEnd::Tls(*failure),
+    }
+}
+
 /// Writes until the queue is closed and empty, or the link fails; the reader sees the failure too.
 async fn write_frames(
     id: LinkId,
-    mut write: WriteHalf<TcpStream>,
+    mut write: WriteHalf<Stream>,
     mut frames: mpsc::Receiver<Queued>,
     checksum: Checksum,
 ) {

@@ -155,7 +155,7 @@ impl AsyncRead for ArchiveReader {
                 End::Reset
                 | End::TimedOut
                 | End::Truncated
-                | End::NoHandshake
+                | End::NoHandshake(_)
                 | End::Failed
                 | End::Abandoned,
             ) => {

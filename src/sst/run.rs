@@ -14,6 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use galera_protocol::sst::conversation::{
     self, ConnectionId, Conversation, End, Event, Evidence, Failure, Input, Output,
 };
+use galera_protocol::tls::TlsFailure;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -239,7 +240,7 @@ impl Driver {
             }
             Err(error) => {
                 warn!(connection = connection.0, %error, "start TLS");
-                self.input(Input::Ended { connection, end: End::NoHandshake });
+                self.input(Input::Ended { connection, end: End::NoHandshake(TlsFailure::Other) });
             }
         }
     }
@@ -314,7 +315,7 @@ async fn read_once(
 }
 
 /// The next connection on any of the sockets.
-async fn accept(sockets: &[TcpListener]) -> (TcpStream, SocketAddr) {
+pub(super) async fn accept(sockets: &[TcpListener]) -> (TcpStream, SocketAddr) {
     loop {
         match poll_fn(|context| poll_accept(sockets, context)).await {
             Ok(accepted) => return accepted,

@@ -10,7 +10,7 @@ use galera_protocol::sst::conversation::End;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::tls::{TlsAcceptor, TlsError, TlsStream};
+use super::tls::{TlsAcceptor, TlsStream};
 
 /// A connection of a donor. Nothing but TLS records is ever written to it (spec 05 R14).
 #[derive(Debug)]
@@ -32,17 +32,19 @@ impl Stream {
     }
 
     /// Goes on with TLS; `head` was read already.
-    pub(super) fn start_tls(self, acceptor: &TlsAcceptor, head: Bytes) -> Result<Self, TlsError> {
+    pub(super) fn start_tls(self, acceptor: &TlsAcceptor, head: Bytes) -> io::Result<Self> {
         match self {
             Self::Plain(stream) => Ok(Self::Tls(Box::new(acceptor.accept(stream, head)?))),
-            Self::Tls(_) => Err(TlsError::Nested),
+            Self::Tls(_) => Err(io::Error::other("the connection is encrypted already")),
         }
     }
 
     /// How the connection ended, by the error of its last read.
     pub(super) fn end_of(&self, error: &io::Error) -> End {
         match self {
-            Self::Tls(stream) if !stream.is_established() => End::NoHandshake,
+            Self::Tls(stream) if !stream.is_established() => {
+                End::NoHandshake(stream.failure(error))
+            }
             Self::Plain(_) | Self::Tls(_) => {
                 let known = ENDS.iter().find(|(kind, _)| *kind == error.kind());
                 known.map_or(End::Failed, |(_, end)| *end)

@@ -5,107 +5,60 @@
 //! nor extended key usages, for certificates that servers generate have neither.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
+use galera_protocol::tls::TlsFailure;
 use openssl::error::ErrorStack;
-use openssl::ssl::{
-    Ssl, SslContext, SslContextBuilder, SslFiletype, SslMethod, SslOptions, SslVerifyMode,
-    SslVersion,
-};
-use openssl::x509::X509PurposeId;
+use openssl::ssl::{self, Ssl};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
+use crate::net::tls::{self, Keys};
+
+/// How every TLS client begins.
+const CLIENT_HELLO: &[u8] = &[0x16, 0x03, 0x01];
+
 /// Bytes taken from the system at once: sixteen full TLS records.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Where the keys are, and whom to trust. All files are PEM.
-#[derive(Clone, Debug)]
-pub struct TlsFiles {
-    /// Our certificate, followed by its intermediates.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-    /// Who may have signed the donor's certificate. Without it the donor is not asked for one.
-    pub ca: Option<PathBuf>,
-}
-
-/// TLS cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file cannot be used.
-    #[error("use {path} for TLS", path = path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the library said.
-        #[source]
-        source: ErrorStack,
-    },
-    /// The library refuses a setting.
-    #[error("set up TLS")]
-    Setup(#[from] ErrorStack),
-    /// TLS within TLS.
-    #[error("the connection is encrypted already")]
-    Nested,
+/// What is demanded of the donor's certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DonorCheck {
+    /// It must be there and lead to our CA.
+    #[default]
+    Authority,
+    /// It is not asked for.
+    Nothing,
 }
 
 /// Takes donors' TLS connections.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct TlsAcceptor {
-    context: SslContext,
+    keys: Keys,
+    check: DonorCheck,
 }
 
 impl TlsAcceptor {
-    /// Reads the files.
-    pub fn new(files: &TlsFiles) -> Result<Self, TlsError> {
-        let mut context = SslContext::builder(SslMethod::tls_server())?;
-        // EL7's socat knows nothing newer than 1.2.
-        context.set_min_proto_version(Some(SslVersion::TLS1_2))?;
-        send_nothing_unasked(&mut context)?;
-        load(&files.certificate, |path| context.set_certificate_chain_file(path))?;
-        load(&files.key, |path| context.set_private_key_file(path, SslFiletype::PEM))?;
-        load(&files.key, |_| context.check_private_key())?;
-        if let Some(ca) = &files.ca {
-            require_certificate(&mut context, ca)?;
-        }
-        Ok(Self { context: context.build() })
+    /// With these keys, as they are when a donor comes.
+    pub fn new(keys: Keys, check: DonorCheck) -> Self {
+        Self { keys, check }
     }
 
-    pub(super) fn accept(&self, tcp: TcpStream, head: Bytes) -> Result<TlsStream, TlsError> {
-        let mut ssl = Ssl::new(&self.context)?;
+    /// The keys in use.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    pub(super) fn accept(&self, tcp: TcpStream, head: Bytes) -> Result<TlsStream, ErrorStack> {
+        let material = self.keys.material();
+        let mut ssl = Ssl::new(material.receiver(self.check == DonorCheck::Authority))?;
         ssl.set_accept_state();
         let stream = SslStream::new(ssl, Replayed::new(tcp, head))?;
         Ok(TlsStream { stream })
     }
-}
-
-impl std::fmt::Debug for TlsAcceptor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TlsAcceptor").finish_non_exhaustive()
-    }
-}
-
-fn load(path: &Path, mut set: impl FnMut(&Path) -> Result<(), ErrorStack>) -> Result<(), TlsError> {
-    set(path).map_err(|source| TlsError::File { path: path.to_owned(), source })
-}
-
-/// A donor behind `socat -u` never reads, so that tickets would lie unread in its socket, and
-/// closing a socket with unread bytes resets the connection.
-fn send_nothing_unasked(context: &mut SslContextBuilder) -> Result<(), ErrorStack> {
-    context.set_options(SslOptions::NO_TICKET);
-    context.set_num_tickets(0)
-}
-
-fn require_certificate(context: &mut SslContextBuilder, ca: &Path) -> Result<(), TlsError> {
-    load(ca, |path| context.set_ca_file(path))?;
-    context.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
-    context.verify_param_mut().set_purpose(X509PurposeId::ANY)?;
-    Ok(())
 }
 
 /// A donor's connection inside TLS.
@@ -126,6 +79,16 @@ impl TlsStream {
 
     pub(super) fn version(&self) -> &'static str {
         self.stream.ssl().version_str()
+    }
+
+    /// Why the handshake failed, by the error of the read that did it.
+    pub(super) fn failure(&self, error: &io::Error) -> TlsFailure {
+        let ssl_error = error.get_ref().and_then(|error| error.downcast_ref::<ssl::Error>());
+        match ssl_error {
+            // A donor's first bytes were seen: they are TLS.
+            Some(error) => tls::of_error(error, self.stream.ssl(), CLIENT_HELLO),
+            None => TlsFailure::Closed,
+        }
     }
 
     fn read_record(

@@ -6,6 +6,8 @@
 #[path = "../support/lib.rs"]
 mod support;
 
+mod arbitrator;
+mod attacked;
 mod donor_failures;
 mod harness;
 mod main_job;
@@ -13,4 +15,7 @@ mod membership;
 mod refusals;
 mod stopping;
 mod timing;
+mod tls;
+mod tls_broken;
 mod verdict;
+mod watching;

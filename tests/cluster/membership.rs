@@ -4,6 +4,7 @@ use crate::{
     support::{
         cluster::Cluster,
         fault::Fault,
+        id_clock::{self, Rank},
         job::{Job, Running},
         ledger,
         server::Server,
@@ -20,20 +21,22 @@ const OUR_NAME: &str = "galera-sst";
 #[test]
 #[ignore = "starts real servers"]
 fn twenty_joins_under_a_writer_disturb_nobody_wherever_our_uuid_lies() {
+    id_clock::wait_for_room();
     let mut cluster = Cluster::start(3);
     ledger::create(cluster.node(0));
     let writer = Writer::start(1, cluster.node(0));
-    let mut joins = 0;
-    // A donor that does not exist: it joins, sees that, and leaves. Node ids are drawn at random,
-    // so some joins more may be needed until ours was once the lowest and once the highest.
-    while joins < 20 || !(has_been(&cluster, Rank::Lowest) && has_been(&cluster, Rank::Highest)) {
-        assert!(joins < 80, "never the lowest or never the highest id in {joins} joins");
-        let outcome = Job::backup(&cluster, "null:").flag("--donor", "nobody").run(seconds(60));
+    for join in 0..20 {
+        let rank = if join % 2 == 0 { Rank::Lowest } else { Rank::Highest };
+        // A donor that does not exist: it joins, sees that, and leaves.
+        let outcome = Job::backup(&cluster, "null:")
+            .flag("--donor", "nobody")
+            .within(&id_clock::shifted_to(rank, &node_ids(&cluster)))
+            .run(seconds(60));
         let outcome = outcome.expect(&[69]);
         assert!(outcome.reached("joined"), "{}", outcome.stderr);
         cluster.wait_healthy(3);
-        joins += 1;
     }
+    assert!(has_been(&cluster, Rank::Lowest) && has_been(&cluster, Rank::Highest));
     writer.wait_progress(20);
     let report = writer.stop();
     assert_eq!(report.failed, 0, "{report:?}");
@@ -156,10 +159,9 @@ fn wait_size(cluster: &Cluster, size: usize) {
     });
 }
 
-#[derive(Clone, Copy)]
-enum Rank {
-    Lowest,
-    Highest,
+/// The servers' ids in the group.
+fn node_ids(cluster: &Cluster) -> Vec<String> {
+    cluster.nodes.iter().map(|node| node.status("wsrep_gcomm_uuid")).collect()
 }
 
 /// Whether our member once had that place among the four of a view.

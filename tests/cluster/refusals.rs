@@ -45,7 +45,13 @@ fn a_donor_that_cannot_reach_our_listener_fails_the_backup() {
     let job = Job::backup(&cluster, &repository.url)
         .flag("--donor", "n2")
         .flag("--advertise", &nobody.address(1));
-    expect_failure(&mut cluster, &repository, job, &[101], &["donor"]);
+    expect_failure(
+        &mut cluster,
+        &repository,
+        job,
+        &[69],
+        &["could not connect to the advertised address"],
+    );
     cluster.assert_unharmed();
 }
 

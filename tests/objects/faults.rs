@@ -42,8 +42,8 @@ struct Row {
 /// The proxy's view of the store, with short limits.
 fn spoiled_place(proxy: &Proxy, prefix: &str) -> Place {
     let mut place = s3_at(proxy.port(), BUCKET, prefix);
-    place.options.request_limit = Duration::from_secs(1);
-    place.options.retry_limit = Duration::from_secs(4);
+    place.options.request_limit = Duration::from_secs(3);
+    place.options.retry_limit = Duration::from_secs(9);
     place
 }
 
@@ -84,7 +84,7 @@ async fn write_through(what: What, fault: Fault, times: usize) -> Row {
 const OFTEN: usize = 1_000_000;
 
 /// Cases at once: most of the time each waits for a limit.
-const CASES_AT_ONCE: usize = 12;
+const CASES_AT_ONCE: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes; ./test runs it"]

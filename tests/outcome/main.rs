@@ -74,7 +74,10 @@ async fn a_pushgateway_keeps_the_last_success_beside_a_failure() {
     };
     assert!(has("galera_sst_backup_last_success_timestamp_seconds{", " 1.7e+09"), "{metrics}");
     assert!(has("galera_sst_backup_stored_bytes{", " 42"), "{metrics}");
-    assert!(has("galera_sst_backup_last_failure_timestamp_seconds{", " 1.7000001e+09"), "{metrics}");
+    assert!(
+        has("galera_sst_backup_last_failure_timestamp_seconds{", " 1.7000001e+09"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]

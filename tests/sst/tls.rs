@@ -4,7 +4,11 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use galera_protocol::sst::conversation::{CloseReason, End, Evidence, Failure};
-use galera_sst::sst::{Config, Listen, Notice, SstListener, TlsAcceptor, TlsFiles, TransferError};
+use galera_protocol::tls::{Objection, TlsFailure};
+use galera_sst::net::tls::{KeyFiles, Keys as OwnKeys};
+use galera_sst::sst::{
+    Config, DonorCheck, Listen, Notice, SstListener, TlsAcceptor, TransferError,
+};
 use openssl::ssl::{SslContext, SslFiletype, SslMethod, SslVerifyMode, SslVersion};
 use tempfile::TempDir;
 
@@ -33,9 +37,14 @@ impl Keys {
     }
 
     /// Ours, with or without a CA to check donors.
-    pub(crate) fn receiver(&self, checks_donors: bool) -> TlsFiles {
+    pub(crate) fn receiver(&self, checks_donors: bool) -> TlsAcceptor {
+        let check = if checks_donors { DonorCheck::Authority } else { DonorCheck::Nothing };
+        TlsAcceptor::new(OwnKeys::open(self.files()).expect("usable keys"), check)
+    }
+
+    fn files(&self) -> KeyFiles {
         let Identity { certificate, key } = self.issue("receiver", Version::V1);
-        TlsFiles { certificate, key, ca: checks_donors.then(|| self.ca.clone()) }
+        KeyFiles { certificate, key, ca: Some(self.ca.clone()), ..KeyFiles::default() }
     }
 }
 
@@ -52,17 +61,17 @@ fn donor_context(identity: Option<&Identity>, ca: &Path, newest: SslVersion) -> 
     context.build()
 }
 
-async fn serve(files: &TlsFiles, donor: Donor) -> Outcome {
-    let receiver = receiver(files);
+async fn serve(acceptor: &TlsAcceptor, donor: Donor) -> Outcome {
+    let receiver = receiver(acceptor);
     receiver.tell(accepted()).await;
     receiver.serve(donor).await
 }
 
-pub(crate) fn receiver(files: &TlsFiles) -> Receiver {
+pub(crate) fn receiver(acceptor: &TlsAcceptor) -> Receiver {
     let listen = Listen::On(vec![(Ipv4Addr::LOCALHOST, 0).into()]);
     let config = Config { listen, conversation: short_limits(), ..Config::default() };
     let listener = SstListener::bind(config).expect("bind to loopback");
-    Receiver::run(listener.with_tls(TlsAcceptor::new(files).expect("keys")))
+    Receiver::run(listener.with_tls(acceptor.clone()))
 }
 
 fn assert_complete(outcome: &Outcome, backup: &[u8]) {
@@ -126,7 +135,12 @@ async fn donors_that_the_ca_does_not_know_are_refused() {
             else {
                 panic!("{failure:?}")
             };
-            assert_eq!(refusal.reason, CloseReason::NoHandshake);
+            let objection = match identity {
+                None => Objection::Missing,
+                Some(_) => Objection::UnknownAuthority,
+            };
+            let failure = TlsFailure::UntrustedPeer(objection);
+            assert_eq!(refusal.reason, CloseReason::NoHandshake(failure));
         }
     }
 }
@@ -209,14 +223,14 @@ async fn a_stalled_donor_is_freed_and_the_version_is_known() {
 fn keys_that_cannot_be_used_are_named() {
     let keys = Keys::new();
     let other = keys.issue("other", Version::V3);
-    let good = keys.receiver(true);
-    let missing = TlsFiles { certificate: "/nonexistent.crt".into(), ..good.clone() };
-    let mismatched = TlsFiles { key: other.key.clone(), ..good.clone() };
-    let no_ca = TlsFiles { ca: Some("/nonexistent-ca.crt".into()), ..good };
+    let good = keys.files();
+    let missing = KeyFiles { certificate: "/nonexistent.crt".into(), ..good.clone() };
+    let mismatched = KeyFiles { key: other.key.clone(), ..good.clone() };
+    let no_ca = KeyFiles { ca: Some("/nonexistent-ca.crt".into()), ..good };
     for (files, name) in
         [(missing, "nonexistent.crt"), (mismatched, "other.key"), (no_ca, "nonexistent-ca.crt")]
     {
-        let error = TlsAcceptor::new(&files).expect_err(name);
+        let error = OwnKeys::open(files).expect_err(name);
         assert!(error.to_string().contains(name), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    garbd::Garbd,
+    garbd::{self, Garbd},
     local::{LocalServer, LocalServers},
     server::{Provider, Server, Start, tail},
     server_log,
@@ -42,6 +42,14 @@ impl Cluster {
         for node in &mut cluster.nodes {
             settings.iter().for_each(|setting| node.set(setting));
         }
+        cluster.start_nodes();
+        cluster
+    }
+
+    /// As [`Cluster::start`], after each server was set up.
+    pub(crate) fn start_set_up(count: usize, mut set_up: impl FnMut(&mut LocalServer)) -> Self {
+        let mut cluster = Self::create(count);
+        cluster.nodes.iter_mut().for_each(&mut set_up);
         cluster.start_nodes();
         cluster
     }
@@ -99,6 +107,17 @@ impl Cluster {
         node.wait_synced();
     }
 
+    /// Starts every node again after all have crashed: each by the view that it has saved.
+    pub(crate) fn start_again(&mut self) {
+        let start = Start::Join(self.peers());
+        for node in &mut self.nodes {
+            node.start(&start);
+        }
+        for node in &mut self.nodes {
+            node.wait_synced();
+        }
+    }
+
     /// Adds one more node, which takes a full state transfer.
     pub(crate) fn add_node(&mut self) {
         let name = format!("n{}", self.nodes.len() + 1);
@@ -122,6 +141,13 @@ impl Cluster {
     /// Starts a stock arbitrator with more arguments.
     pub(crate) fn garbd_with(&self, name: &str, arguments: &[&str]) -> Garbd {
         Garbd::start_with(name, &self.group, &self.peers(), self.directory.path(), arguments)
+    }
+
+    /// Starts our binary under garbd's name, with garbd's arguments.
+    pub(crate) fn our_garbd_with(&self, name: &str, arguments: &[&str]) -> Garbd {
+        let program = garbd::our_garbd(self.directory.path());
+        let directory = self.directory.path();
+        Garbd::run(&program, name, &self.group, &self.peers(), directory, arguments)
     }
 
     /// From now on the servers may log that a state transfer failed, which is part of the test.

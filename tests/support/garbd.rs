@@ -2,8 +2,12 @@
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+use rustix::process::Signal;
 
 use super::{
     ports::Ports,
@@ -32,11 +36,23 @@ impl Garbd {
         directory: &Path,
         arguments: &[&str],
     ) -> Self {
+        Self::run(Path::new("garbd"), name, group, peers, directory, arguments)
+    }
+
+    /// Starts a program that takes garbd's command line.
+    pub(crate) fn run(
+        program: &Path,
+        name: &str,
+        group: &str,
+        peers: &str,
+        directory: &Path,
+        arguments: &[&str],
+    ) -> Self {
         let place = directory.join(name);
         fs::create_dir_all(&place).expect("make garbd's directory");
         let log = place.join("log");
         let ports = Ports::reserve();
-        let mut command = process::command("garbd");
+        let mut command = process::command(program);
         command
             .args(["--name", name, "--group", group])
             .args(["--address", &format!("gcomm://{peers}")])
@@ -58,6 +74,16 @@ impl Garbd {
         self.process.kill();
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits for its end; the exit code, or none after a signal.
+    pub(crate) fn finish(&mut self, limit: Duration) -> Option<i32> {
+        self.process.wait(limit).code()
+    }
+
     /// Whether it has not ended by itself.
     pub(crate) fn is_running(&mut self) -> bool {
         self.process.is_running()
@@ -67,4 +93,15 @@ impl Garbd {
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
+}
+
+/// Our binary under garbd's name, below `directory`.
+pub(crate) fn our_garbd(directory: &Path) -> PathBuf {
+    let place = directory.join("bin-garbd");
+    fs::create_dir_all(&place).expect("make a directory");
+    let link = place.join("garbd");
+    if !link.exists() {
+        symlink(env!("CARGO_BIN_EXE_galera-sst"), &link).expect("make a symlink");
+    }
+    link
 }

@@ -25,13 +25,19 @@ const MEMORY_POLL: Duration = Duration::from_millis(20);
 pub(crate) struct Job {
     arguments: Vec<String>,
     ports: Vec<Ports>,
+    environment: Vec<(String, String)>,
     wrapper: Option<String>,
 }
 
 impl Job {
     /// `galera-sst COMMAND`.
     pub(crate) fn new(command: &str) -> Self {
-        Self { arguments: vec![command.to_owned()], ports: Vec::new(), wrapper: None }
+        Self {
+            arguments: vec![command.to_owned()],
+            ports: Vec::new(),
+            environment: Vec::new(),
+            wrapper: None,
+        }
     }
 
     /// `galera-sst backup` as a member of this cluster's group, on ports of its own.
@@ -54,6 +60,23 @@ impl Job {
         job
     }
 
+    /// A command that joins this cluster's group, on a port of its own.
+    pub(crate) fn member(command: &str, cluster: &Cluster) -> Self {
+        let ports = Ports::reserve();
+        let mut job = Self::new(command)
+            .flag("--address", &format!("gcomm://{}", cluster.peers()))
+            .flag("--group", cluster.group())
+            .flag("--options", &format!("gmcast.listen_addr=tcp://{}", ports.address(2)));
+        job.ports.push(ports);
+        job
+    }
+
+    /// Sets an environment variable.
+    pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// `galera-sst restore`.
     pub(crate) fn restore(from: &str, to: &Path) -> Self {
         Self::new("restore").flag("--from", from).flag("--to", &to.display().to_string())
@@ -66,6 +89,14 @@ impl Job {
         } else {
             self.arguments.extend([name.to_owned(), value.to_owned()]);
         }
+        self
+    }
+
+    /// Adds one of Galera's options to those that the job has.
+    pub(crate) fn option(mut self, option: &str) -> Self {
+        let at = self.arguments.iter().position(|argument| argument == "--options");
+        let at = at.expect("the job is a member of a group");
+        self.arguments[at + 1].push_str(&format!(";{option}"));
         self
     }
 
@@ -92,6 +123,7 @@ impl Job {
                 shell
             }
         };
+        command.envs(self.environment);
         command.args(&self.arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         let started = Instant::now();
         let mut process = Process::spawn_as_set_up("galera-sst", &mut command);

@@ -5,10 +5,14 @@
 //! owner ends its processes, with whatever they forked, when it is dropped. So processes must be
 //! started by the test's own thread.
 
+pub(crate) mod attack;
 pub(crate) mod cluster;
 pub(crate) mod content;
 pub(crate) mod fault;
 pub(crate) mod garbd;
+#[expect(dead_code, reason = "the tests without servers need more kinds of certificates")]
+pub(crate) mod howto;
+pub(crate) mod id_clock;
 pub(crate) mod job;
 pub(crate) mod ledger;
 pub(crate) mod local;

@@ -68,6 +68,8 @@ pub(crate) struct LocalServer {
     process: Option<Process>,
     starts: usize,
     settings: Vec<String>,
+    provider_options: String,
+    transfer_settings: Vec<String>,
 }
 
 impl LocalServer {
@@ -83,6 +85,8 @@ impl LocalServer {
             process: None,
             starts: 0,
             settings: Vec::new(),
+            provider_options: String::new(),
+            transfer_settings: Vec::new(),
         };
         fs::create_dir_all(server.place.join("tmp")).expect("make a node's directory");
         make_base_directory(&server.place);
@@ -93,6 +97,30 @@ impl LocalServer {
     /// Adds a line to the server's settings, for its next start.
     pub(crate) fn set(&mut self, setting: &str) {
         self.settings.push(setting.to_owned());
+    }
+
+    /// Adds provider options (`key=value;…`), for its next start.
+    pub(crate) fn set_provider(&mut self, options: &str) {
+        self.provider_options.push(';');
+        self.provider_options.push_str(options);
+    }
+
+    /// Replaces what its state transfers are told in `[sst]`; counts from the next transfer on.
+    pub(crate) fn set_transfer(&mut self, lines: &[String]) {
+        self.transfer_settings = lines.to_vec();
+        if self.process.is_some() {
+            let file = self.place.join("my.cnf");
+            let text = fs::read_to_string(&file).expect("read a server's settings");
+            let (server, _) = text.split_once("[sst]\n").expect("a section for transfers");
+            let text = format!("{server}{}", self.transfer_section());
+            fs::write(&file, text).expect("write a server's settings");
+        }
+    }
+
+    fn transfer_section(&self) -> String {
+        let lines = ["[sst]", "sst-log-archive=0"].into_iter();
+        let lines = lines.chain(self.transfer_settings.iter().map(String::as_str));
+        lines.map(|line| format!("{line}\n")).collect()
     }
 
     fn log_file(&self) -> PathBuf {
@@ -125,7 +153,8 @@ impl LocalServer {
              wsrep-sst-method=mariabackup\nwsrep-sst-auth=root:\n\
              wsrep-sst-receive-address={sst}\n\
              wsrep-provider-options=\"gmcast.listen_addr=tcp://{link};base_port={link_port};\
-             ist.recv_addr={ist};gcache.size=64M\"\n",
+             ist.recv_addr={ist};gcache.size=64M{options}\"\n",
+            options = self.provider_options,
             data = self.data.display(),
             socket = self.socket.display(),
             place = self.place.display(),
@@ -144,7 +173,7 @@ impl LocalServer {
         for setting in &self.settings {
             writeln!(text, "{setting}").expect("write to a string");
         }
-        text.push_str("[sst]\nsst-log-archive=0\n");
+        text.push_str(&self.transfer_section());
         text
     }
 

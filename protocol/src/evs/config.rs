@@ -1,5 +1,6 @@
 //! Options of the EVS layer, with Galera's names and defaults (spec 02 §9.1).
 
+use crate::planted::Planted;
 use crate::time::Duration;
 
 /// Options. Galera's option string `evs.suspect_timeout=PT5S` is the field `suspect_timeout`.
@@ -45,6 +46,8 @@ pub struct Config {
     /// and to show that a simulation without the rules fails.
     #[cfg(any(test, feature = "testing"))]
     pub imitates_servers: bool,
+    /// A bug on purpose.
+    pub planted: Planted,
 }
 
 /// How a member gets its first view.
@@ -79,6 +82,7 @@ impl Default for Config {
             start: Start::JoinGroup,
             #[cfg(any(test, feature = "testing"))]
             imitates_servers: false,
+            planted: Planted::default(),
         }
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Consensus<'a> {
     pub(super) view: &'a CurrentView,
     pub(super) map: &'a InputMap,
     pub(super) nodes: &'a Nodes,
+    /// False only to simulate servers, which know fewer rules.
+    pub(super) exceeds_servers: bool,
 }
 
 type Ranges = BTreeMap<NodeId, Range>;
@@ -33,6 +35,14 @@ impl<'a> Consensus<'a> {
                 .nodes
                 .operational()
                 .all(|(_, node)| node.join.as_ref().is_some_and(|join| self.is_consistent(join)))
+    }
+
+    /// Have those who come together from another view finished it alike? Servers do not ask; then
+    /// one of them may deliver as safe what another one delivers only after the view's end.
+    pub(super) fn is_reached_elsewhere(&self) -> bool {
+        let votes = || self.nodes.operational().filter_map(|(_, node)| node.join.as_ref());
+        let done = |join: &Join| (join.proposal.safe, join.proposal.aru);
+        votes().all(|a| votes().all(|b| a.view != b.view || done(a) == done(b)))
     }
 
     /// Does a proposal say what my own proposal says, and what I have?
@@ -75,16 +85,29 @@ impl<'a> Consensus<'a> {
     }
 
     fn reachable_through(&self, id: &NodeId, node: &Node) -> Option<Seqno> {
-        if let Some(leave) = node.leave_seqno() {
-            return (!self.is_suspected_by_all(id)).then_some(leave);
-        }
         let index = self.view.index_of(id)?;
         let range = self.map.range(index);
+        if let Some(leave) = node.leave_seqno() {
+            return self.limit_by_leaver(id, leave, range);
+        }
         Some(if node.is_operational {
             range.highest_seen
         } else {
             self.map.acknowledged(index).min(range.lowest_unseen.previous())
         })
+    }
+
+    /// Nobody has numbers of a leaver beyond its LEAVE, so nothing beyond can become safe. If
+    /// everybody has lost sight of it, nothing beyond what it has told us can.
+    ///
+    /// Servers then set no limit at all. Whenever they agree so do we: SAFE is never beyond what
+    /// everybody has of everybody. Where they do not, they never would: what is missing of the
+    /// leaver's messages is in nobody's hands.
+    fn limit_by_leaver(&self, id: &NodeId, leave: Seqno, range: Range) -> Option<Seqno> {
+        if !self.is_suspected_by_all(id) {
+            return Some(leave);
+        }
+        self.exceeds_servers.then(|| leave.min(range.lowest_unseen.previous()))
     }
 
     /// SAFE, not waiting for leavers that everybody has lost sight of.
@@ -122,7 +145,7 @@ impl<'a> Consensus<'a> {
         if entry.is_operational {
             None
         } else if entry.is_leaving() {
-            (!self.is_suspected_by_all(id)).then_some(entry.leave_seqno)
+            self.limit_by_leaver(id, entry.leave_seqno, entry.range)
         } else {
             Some(entry.safe.min(entry.range.lowest_unseen.previous()))
         }

@@ -8,6 +8,7 @@ use super::nodes::Join;
 use super::{Evs, Failure, Output};
 use crate::id::NodeId;
 use crate::message::{Delivery, Order};
+use crate::planted::Bug;
 
 impl Evs {
     /// Delivers everything that may be delivered now.
@@ -19,8 +20,9 @@ impl Evs {
 
     /// Delivers what is left of the old view: what its sender's survivors have agreed to have.
     pub(super) fn deliver_transitional(&mut self, install: &Join) {
+        let forgets = self.config.planted.is(Bug::LosesLastMessages);
         for (index, held, is_contiguous) in self.map.take_undelivered() {
-            let Some(source) = self.view.member_at(index) else { continue };
+            let Some(source) = self.view.member_at(index).filter(|_| !forgets) else { continue };
             match fate(install, &source, &held, is_contiguous) {
                 Fate::Deliver => self.pass_up(index, &held),
                 Fate::Discard => {}

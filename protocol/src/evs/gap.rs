@@ -40,11 +40,15 @@ impl Evs {
         }
     }
 
-    /// In GATHER the gap comes too early; its sender repeats it, or we follow a message of the view.
+    /// In GATHER servers take the gap for early and wait for its repetition. But its sender has seen
+    /// that everybody has committed, so we go on with it.
     fn handle_install_gap(&mut self, incoming: Incoming) {
         let source = incoming.source;
         if !is_bare(&incoming.message) {
             return self.handle_early(incoming);
+        }
+        if self.config.exceeds_servers() && self.is_member_of_pending(&source) {
+            self.enter_install();
         }
         let is_installing = self.state.kind() == StateKind::Install;
         let Some(pending) = self.state.pending_mut().filter(|_| is_installing) else { return };

@@ -51,7 +51,8 @@ impl Evs {
         }
         self.arm(Timer::Inactivity, self.config.inactive_check_period);
         if matches!(from, StateKind::Operational | StateKind::Joining) {
-            self.was_join_late = false;
+            self.late_joins = 0;
+            self.early_commits.clear();
             self.arm(Timer::Retransmission, self.config.join_retrans_period);
             self.arm(Timer::Install, self.config.install_timeout);
         }

@@ -138,8 +138,10 @@ impl Evs {
 
     fn accept_install(&mut self, join: Join, view: ViewId, fifo_seqno: FifoSeqno) {
         self.nodes.mark_alive(&join.source, self.now);
-        let pending = Pending::new(join, view, fifo_seqno);
+        let mut pending = Pending::new(join, view, fifo_seqno, self.now);
+        pending.committed = self.known_commits(&pending);
         self.transition(State::Gather(Some(Box::new(pending))));
+        self.repeat_gaps_soon();
         self.send_commit_gap();
     }
 
@@ -149,6 +151,7 @@ impl Evs {
         self.transition(State::Install(pending));
         self.arm(Timer::Inactivity, self.config.inactive_check_period);
         self.arm(Timer::Retransmission, self.config.join_retrans_period);
+        self.repeat_gaps_soon();
         self.send_install_gap();
     }
 

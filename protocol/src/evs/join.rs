@@ -10,10 +10,16 @@ use super::state::{State, StateKind};
 use super::{Evs, Step, Timer};
 use crate::id::NodeId;
 use crate::message::Order;
+use crate::planted::Bug;
 use crate::time::Duration;
 
 /// A JOIN in reaction to a JOIN is sent at most this often.
-const JOIN_PERIOD: Duration = Duration::from_millis(100);
+pub(super) const JOIN_PERIOD: Duration = Duration::from_millis(100);
+
+/// JOINs of one membership change that are sent late instead of not at all. Enough for a guest
+/// that learns of others, of their views and of a death; stale ones can chase each other, so there
+/// is an end to them.
+const LATE_JOINS_MAX: u32 = 4;
 
 impl Evs {
     pub(super) fn handle_join_message(&mut self, incoming: Incoming) {
@@ -74,6 +80,7 @@ impl Evs {
             Some(pending) if pending.join.source == join.source => {
                 self.enter_gather(Announce::Nothing);
             }
+            Some(_) if self.is_install_refused_by(join) => self.enter_gather(Announce::Nothing),
             // The sender has not seen the INSTALL yet, or not its repetition.
             Some(pending) if self.consensus().is_consistent(&pending.join) => return false,
             Some(_) => self.enter_gather(Announce::Nothing),
@@ -161,36 +168,37 @@ impl Evs {
 
     /// An INSTALL of ours tells everybody all that a JOIN would.
     fn is_settled_by_us(&self) -> bool {
-        self.nodes.representative() == Some(self.me) && self.consensus().is_reached()
+        let consensus = self.consensus();
+        self.nodes.representative() == Some(self.me)
+            && consensus.is_reached()
+            && (consensus.is_reached_elsewhere() || !self.config.exceeds_servers())
     }
 
     /// Existing members drop a JOIN that comes within [`JOIN_PERIOD`] of their last one, and then the
-    /// whole group waits a second for the repetition. Ours is sent when the period is over, but only
-    /// once in a membership change: many late ones could chase each other without end.
+    /// whole group waits a second for the repetition. Ours is sent when the period is over.
     fn send_join_soon(&mut self) {
         let since = self.last_join_sent.map(|last| self.now.saturating_since(last));
         match since.and_then(|since| JOIN_PERIOD.checked_sub(since)) {
             Some(rest) if !rest.is_zero() => {
-                if !self.was_join_late {
-                    self.arm(Timer::Join, rest);
+                if self.late_joins < LATE_JOINS_MAX {
+                    self.arm(Timer::Soon, rest);
                 }
             }
             Some(_) | None => self.send_join(),
         }
     }
 
-    pub(super) fn on_join_timer(&mut self) {
-        if matches!(self.state, State::Gather(None)) {
-            self.was_join_late = true;
-            self.send_join();
-        }
+    /// Sends the JOIN that came too soon after another one.
+    pub(super) fn send_late_join(&mut self) {
+        self.late_joins += 1;
+        self.send_join();
     }
 
     /// Sends the INSTALL if it is ours to send.
     pub(super) fn install_if_agreed(&mut self) {
-        let is_free = matches!(self.state, State::Gather(None));
-        if is_free && self.nodes.representative() == Some(self.me) && self.consensus().is_reached()
-        {
+        let is_free =
+            matches!(self.state, State::Gather(None)) && !self.config.planted.is(Bug::NeverDecides);
+        if is_free && self.is_settled_by_us() {
             self.decide();
         }
     }

@@ -118,6 +118,11 @@ impl Nodes {
         self.0.contains_key(id)
     }
 
+    /// True if nobody else is known.
+    pub(super) fn is_only(&self, id: &NodeId) -> bool {
+        self.len() == 1 && self.contains(id)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

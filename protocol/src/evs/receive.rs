@@ -69,6 +69,7 @@ impl Evs {
         if self.is_left_behind(&incoming) {
             return self.rejoin();
         }
+        self.note_early_commit(&incoming);
         if self.is_wanted(&incoming) && self.passes_fifo_filter(&incoming) {
             self.dispatch(incoming);
         }

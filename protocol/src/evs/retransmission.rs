@@ -9,6 +9,7 @@ use super::state::StateKind;
 use super::{Evs, Seqno};
 use crate::id::NodeId;
 use crate::message::Order;
+use crate::planted::Bug;
 use crate::time::Duration;
 
 /// One node is asked at most this often.
@@ -126,6 +127,9 @@ impl Evs {
 
     /// Sends somebody else's messages again, wrapped.
     fn recover(&mut self, target: NodeId, origin: NodeId, first: Seqno, last: Seqno) {
+        if self.config.planted.is(Bug::NoRecovery) {
+            return;
+        }
         let Some(index) = self.view.index_of(&origin) else { return };
         for held in self.held_for_answer(index, first, last) {
             let flags = Flags::RETRANSMISSION.union(aggregate_flag(&held));

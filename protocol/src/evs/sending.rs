@@ -13,6 +13,7 @@ use super::validator::Readers;
 use super::{Evs, Failure, FifoSeqno, Output, Seqno, Step};
 use crate::id::NodeId;
 use crate::message::{Order, SendError};
+use crate::planted::Bug;
 use crate::time::Instant;
 
 /// Whether a message has to wait for the send window.
@@ -100,6 +101,9 @@ impl Evs {
     /// Uses up our numbers up to `seqno`, so that nobody has to wait for us.
     pub(super) fn complete(&mut self, seqno: Seqno) {
         let seqno = seqno.min(self.map.highest_acceptable());
+        if self.config.planted.is(Bug::NoCompletion) {
+            return;
+        }
         while self.last_sent() < seqno {
             let before = self.last_sent();
             self.send_user(&Self::empty(), Some(seqno));
@@ -140,7 +144,9 @@ impl Evs {
         if self.state.kind() == StateKind::Closed {
             return;
         }
-        let gap = Gap::acknowledgement(self.last_sent(), self.map.aru());
+        let has_holes = self.config.planted.is(Bug::AcknowledgesHoles);
+        let aru = if has_holes { self.map.highest_seen() } else { self.map.aru() };
+        let gap = Gap::acknowledgement(self.last_sent(), aru);
         let header = self.numbered_header(Order::Unreliable, Flags::NONE);
         self.transmit(None, &Message { header, body: Body::Gap(gap) });
     }

@@ -10,6 +10,7 @@ use super::receive::Incoming;
 use super::send_queue::SendQueue;
 use super::seqno::FifoSeqno;
 use crate::id::{NodeId, ViewId};
+use crate::time::Instant;
 
 /// Bytes of early messages kept while a view is being installed; a sender's window is much smaller.
 const STASH_BYTES_MAX: usize = 4 << 20;
@@ -143,6 +144,8 @@ pub(super) struct Pending {
     pub(super) view: ViewId,
     /// Ties commit gaps to this INSTALL and no other.
     pub(super) fifo_seqno: FifoSeqno,
+    /// When we accepted it.
+    pub(super) accepted_at: Instant,
     /// Who has sent a commit gap.
     pub(super) committed: BTreeSet<NodeId>,
     /// Who has sent an install gap.
@@ -152,11 +155,17 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub(super) fn new(join: Join, view: ViewId, fifo_seqno: FifoSeqno) -> Self {
+    pub(super) fn new(
+        join: Join,
+        view: ViewId,
+        fifo_seqno: FifoSeqno,
+        accepted_at: Instant,
+    ) -> Self {
         Self {
             join,
             view,
             fifo_seqno,
+            accepted_at,
             committed: BTreeSet::new(),
             installed: BTreeSet::new(),
             stash: Vec::new(),

@@ -11,8 +11,9 @@ pub(super) enum Timer {
     Retransmission,
     /// The membership change takes too long.
     Install,
-    /// Say what could not be said because the last JOIN was too recent.
-    Join,
+    /// Say what could not be said because the last JOIN was too recent, or say again soon what
+    /// others may have dropped because it came too early.
+    Soon,
 }
 
 /// A deadline per timer.
@@ -21,7 +22,7 @@ pub(super) struct Timers {
     inactivity: Option<Instant>,
     retransmission: Option<Instant>,
     install: Option<Instant>,
-    join: Option<Instant>,
+    soon: Option<Instant>,
 }
 
 impl Timers {
@@ -60,7 +61,7 @@ impl Timers {
             (self.inactivity, Timer::Inactivity),
             (self.retransmission, Timer::Retransmission),
             (self.install, Timer::Install),
-            (self.join, Timer::Join),
+            (self.soon, Timer::Soon),
         ];
         all.into_iter().filter_map(|(at, timer)| Some((at?, timer))).min()
     }
@@ -70,7 +71,7 @@ impl Timers {
             Timer::Inactivity => &mut self.inactivity,
             Timer::Retransmission => &mut self.retransmission,
             Timer::Install => &mut self.install,
-            Timer::Join => &mut self.join,
+            Timer::Soon => &mut self.soon,
         }
     }
 }

@@ -102,6 +102,7 @@ impl Gcs {
         let mut group = Group::new(quorum);
         let leave = self.reason_to_leave(quorum.protocols, messages);
         group.is_usable = leave.is_none();
+        self.counters.configurations += 1;
         self.outputs.event(Event::ConfigurationChanged(Box::new(self.describe_group(&group))));
         self.transition(State::Primary(group));
         if let Some(reason) = leave {

@@ -13,6 +13,7 @@ use super::state_request::StateRequest;
 use super::status::Status;
 use super::transfer::{Outcome, Transfer};
 use crate::id::NodeId;
+use crate::planted::Bug;
 use crate::time::Instant;
 
 impl Gcs {
@@ -75,11 +76,17 @@ impl Gcs {
             return Err(Refusal::NotPrimary);
         };
         let position = GroupPosition { state: group.state, act_id: group.agreed_act_id };
-        Selection::new(self.roster.members(), requester, rules).for_request(
+        let donor = Selection::new(self.roster.members(), requester, rules).for_request(
             &request.donors,
             request.position,
             position,
-        )
+        );
+        let is_synced =
+            |row: &&super::roster::Member| row.status == Status::Synced && !row.is_stateless;
+        match self.roster.members().iter().rfind(is_synced) {
+            Some(last) if self.config.planted.is(Bug::OtherDonor) => donor.map(|_| last.node),
+            Some(_) | None => donor,
+        }
     }
 
     fn describe_transfer(&self, donor: NodeId) -> Transfer {

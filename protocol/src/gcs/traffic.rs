@@ -1,7 +1,7 @@
 //! Messages inside a configuration: actions, JOIN, SYNC, LAST, FLOW; and who may hear what when.
 
 use super::Gcs;
-use super::action::{ActionType, Fragment};
+use super::action::{ActionType, Fragment, HEADER_LENGTH};
 use super::code::CodeMessage;
 use super::defragment::Action;
 use super::event::{Event, JoinReport, LeaveReason};
@@ -13,6 +13,7 @@ use super::status::Status;
 use crate::decode::DecodeError;
 use crate::id::NodeId;
 use crate::message::{Delivery, SendError};
+use crate::planted::Bug;
 use crate::time::Instant;
 
 impl Gcs {
@@ -69,6 +70,10 @@ impl Gcs {
             // Sent in another configuration: every member drops it.
             return self.return_own_action(now, is_mine, fragment);
         }
+        if fragment.header.action_type == ActionType::WriteSet {
+            let bytes = HEADER_LENGTH + fragment.data.len();
+            self.counters.write_set_bytes += bytes as u64;
+        }
         match self.actions.handle(source, is_mine, fragment) {
             Ok(Some(action)) => self.handle_action(now, source, action),
             Ok(None) => {}
@@ -88,6 +93,7 @@ impl Gcs {
             Action::Counted(ActionType::WriteSet) => self.count_write_set(&source),
             Action::Counted(ActionType::StateRequest | ActionType::Other(_)) => {}
             Action::StateRequest { action_id, payload } => {
+                self.counters.state_requests += 1;
                 self.handle_state_request(now, source, action_id, &payload);
             }
             Action::RequestTooLong { size } => {
@@ -101,6 +107,7 @@ impl Gcs {
         let has_state = self.roster.member(source).is_some_and(|row| row.status.has_state());
         if let Some(group) = self.state.group_mut().filter(|_| has_state) {
             group.act_id = group.act_id.advanced_by(1);
+            self.counters.write_sets += 1;
         }
     }
 
@@ -115,7 +122,8 @@ impl Gcs {
     }
 
     fn handle_sync(&mut self, source: NodeId, message: &CodeMessage) {
-        if self.sender_status(&source, message).is_some() {
+        let is_deaf = self.config.planted.is(Bug::IgnoresSync);
+        if self.sender_status(&source, message).is_some() && !is_deaf {
             let change = self.roster.sync(&source);
             self.report(change);
             self.ask(|requester, at, out| requester.try_send(at, out));
@@ -131,6 +139,7 @@ impl Gcs {
     fn handle_flow(&mut self, flow: Flow) {
         if let Some(group) = self.state.group_mut() {
             group.flow.handle(flow, group.configuration);
+            self.counters.note_flow(flow.stop != 0);
         }
     }
 

@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::address::{DEFAULT_PORT, HostPort};
 use super::text::GroupName;
 use crate::id::Segment;
+use crate::planted::Planted;
 use bytes::Bytes;
 
 /// Time between two rounds of the check for silent links, due keepalives and due dials.
@@ -82,6 +83,10 @@ pub struct Config {
     /// Tells whether bytes are a well-formed message of the layer above. What fails is never sent
     /// nor passed on, since a malformed one crashes database servers.
     pub payload_check: fn(&Bytes) -> bool,
+    /// Peers are told of nobody whom they do not list themselves before
+    /// [`Input::Introduce`](super::Input::Introduce): they may be of two groups that have nothing
+    /// but their name in common.
+    pub holds_strangers: bool,
     /// The UUID timestamp (100 ns units since 1582-10-15) of
     /// [`Instant::ZERO`](crate::Instant::ZERO), from which connections get their names.
     pub uuid_epoch: u64,
@@ -89,6 +94,8 @@ pub struct Config {
     /// one ended ([`Gmcast::next_link`](super::Gmcast::next_link)), so that no number is used
     /// twice.
     pub first_link: u32,
+    /// A bug on purpose.
+    pub planted: Planted,
 }
 
 impl Default for Config {
@@ -103,8 +110,10 @@ impl Default for Config {
             time_wait: Duration::from_secs(5),
             redials_max: i32::MAX as u32,
             payload_check: |payload| !payload.is_empty(),
+            holds_strangers: false,
             uuid_epoch: UNIX_EPOCH_100NS,
             first_link: 0,
+            planted: Planted::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::text::Text;
 use crate::decode::DecodeError;
 use crate::frame::FrameError;
 use crate::id::{NodeId, Segment};
+use crate::tls::{Stranger, TlsFailure};
 
 /// Something about links that a person may want to know.
 #[expect(missing_docs, reason = "each variant's sentence names its fields")]
@@ -117,26 +118,13 @@ pub enum LinkEnd {
     TimedOut,
     /// TLS failed.
     Tls(TlsFailure),
+    /// Somebody else answers at this address.
+    Stranger(Stranger),
     /// The bytes are not frames.
     Frame(FrameError),
     /// Its send queue ran over with messages that must not be dropped.
     QueueFull,
     /// Anything else.
-    Other,
-}
-
-/// Why TLS failed, as far as the driver can tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsFailure {
-    /// The peer answered with a plain group greeting.
-    PeerIsPlain,
-    /// The peer's certificate does not lead to our CA.
-    UntrustedPeer,
-    /// The peer does not accept our certificate.
-    RefusedByPeer,
-    /// No version or cipher in common.
-    NoCommonParameters,
-    /// Anything else; the driver has logged it.
     Other,
 }
 
@@ -285,22 +273,11 @@ impl fmt::Display for LinkEnd {
             Self::Unreachable => f.write_str("no route"),
             Self::TimedOut => f.write_str("connection timed out"),
             Self::Tls(failure) => failure.fmt(f),
+            Self::Stranger(stranger) => write!(f, "{stranger} answers there"),
             Self::Frame(error) => error.fmt(f),
             Self::QueueFull => f.write_str("it does not read what is sent"),
             Self::Other => f.write_str("connection failed"),
         }
-    }
-}
-
-impl fmt::Display for TlsFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::PeerIsPlain => "it runs without TLS",
-            Self::UntrustedPeer => "its certificate does not lead to our CA",
-            Self::RefusedByPeer => "it does not accept our certificate",
-            Self::NoCommonParameters => "no TLS version or cipher in common",
-            Self::Other => "TLS failed",
-        })
     }
 }
 

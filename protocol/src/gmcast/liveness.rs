@@ -10,6 +10,7 @@ use super::event::{Event, Phase, Reason};
 use super::link::{Link, StateKind};
 use super::message::Body;
 use super::{Gmcast, LinkId, Output};
+use crate::planted::Bug;
 use crate::time::Instant;
 
 impl Gmcast {
@@ -113,7 +114,8 @@ impl Gmcast {
         let all = self.book.pending().chain(self.book.remote());
         let due = all.filter(|(address, entry)| {
             let is_possible = address.port() != 0 && !self.book.is_own(*address);
-            let is_unwelcome = entry.node.is_some_and(|node| self.is_evicted(node));
+            let is_unwelcome = entry.node.is_some_and(|node| self.is_evicted(node))
+                || (self.config.planted.is(Bug::NeverRedials) && entry.failures > 0);
             is_possible && !entry.is_in_time_wait && !is_unwelcome && !self.is_linked(*address)
         });
         due.map(|(address, entry)| (address, entry.next_dial))

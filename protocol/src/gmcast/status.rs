@@ -95,6 +95,25 @@ impl Gmcast {
         wanted.map(|(address, _)| address)
     }
 
+    /// How many groups our peers are in, judged by whom they list: two peers are of one group if one
+    /// of them lists the other, or both somebody else. Those that have listed nobody yet are not
+    /// counted together with others.
+    pub fn groups_of_peers(&self) -> usize {
+        let mut groups: Vec<BTreeSet<NodeId>> = Vec::new();
+        for (_, link, peer) in self.links.established() {
+            let listed = link.received_topology.iter().flat_map(|list| list.keys());
+            let mut group: BTreeSet<NodeId> =
+                listed.copied().filter(|node| *node != self.me).collect();
+            group.insert(peer.node);
+            let (same, others): (Vec<_>, Vec<_>) =
+                groups.into_iter().partition(|other| !other.is_disjoint(&group));
+            group.extend(same.into_iter().flatten());
+            groups = others;
+            groups.push(group);
+        }
+        groups.len()
+    }
+
     /// The number that the next dialled link will have.
     pub fn next_link(&self) -> u32 {
         self.next_link

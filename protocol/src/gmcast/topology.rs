@@ -115,7 +115,8 @@ impl Gmcast {
         let own_addresses = self.addresses_of(receiver);
         let (mut list, mut used, mut has_held_back) = (Topology::new(), BTreeSet::new(), false);
         for entry in entries {
-            if Some(entry.node) != own && is_too_early(now, receiver, entry) {
+            let is_stranger = self.config.holds_strangers && !has_listed(receiver, entry.node);
+            if Some(entry.node) != own && (is_stranger || is_too_early(now, receiver, entry)) {
                 has_held_back = true;
                 continue;
             }
@@ -195,6 +196,11 @@ struct Entry {
 /// True once peers have had time to talk about a link.
 fn is_settled(now: Instant, link: &Link) -> bool {
     now - link.step_began() >= INITIAL_ADDRESS_HOLD
+}
+
+/// Does a peer know the node without us?
+fn has_listed(receiver: &Link, node: NodeId) -> bool {
+    receiver.received_topology.as_ref().is_some_and(|list| list.contains_key(&node))
 }
 
 /// What a receiver calls others is not known before its first list, which is as good as here: it

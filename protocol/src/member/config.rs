@@ -26,6 +26,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Is the group complete without us? Then we do not bring together what is apart.
+    pub(super) fn is_guest(&self) -> bool {
+        self.evs.start == evs::Start::JoinGroup && self.pc.leave_if_not_primary
+    }
+
     /// The same for a member that replaces one whose links had the numbers before `first_link`, and
     /// that knew these addresses.
     pub(super) fn again(&self, first_link: u32, known: impl Iterator<Item = SocketAddr>) -> Self {

@@ -36,6 +36,10 @@ pub enum EndReason {
     /// The group is not primary and we would only be in its way.
     #[error("the group has no primary component")]
     NotPrimary(#[source] pc::LeaveReason),
+    /// The addresses lead to nodes that do not know each other: two groups of one name, or two
+    /// parts of one. Being in both would bring them together, and stop the servers of one.
+    #[error("the addresses lead to several groups of this name, or to parts of one")]
+    SeveralGroups,
     /// GCS advised it.
     #[error("staying would be of no use to the group")]
     Advised(#[source] gcs::LeaveReason),

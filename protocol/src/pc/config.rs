@@ -1,6 +1,7 @@
 //! Options of this layer, and which of them contradict each other.
 
 use crate::id::Segment;
+use crate::planted::Planted;
 
 /// Options of this layer. The default is a guest that takes a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Config {
     /// Advise to leave a non-primary group that does not wait for us (default). An arbitrator
     /// stays instead.
     pub leave_if_not_primary: bool,
+    /// A bug on purpose.
+    pub planted: Planted,
 }
 
 impl Default for Config {
@@ -33,6 +36,7 @@ impl Default for Config {
             ignore_quorum: false,
             start_primary: false,
             leave_if_not_primary: true,
+            planted: Planted::default(),
         }
     }
 }

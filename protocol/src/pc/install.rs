@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::advice::{Advice, NotPrimary};
-use super::decision::{self, Decision};
+use super::decision::{self, Decision, Obstacle};
 use super::fatal::Fatal;
 use super::message::Flags;
 use super::node::NodeMap;
@@ -11,6 +11,7 @@ use super::quorum::Tally;
 use super::state::State;
 use super::{Event, Output, Pc, PcView};
 use crate::id::{NodeId, ViewKind};
+use crate::planted::Bug;
 
 impl Pc {
     pub(super) fn handle_state(&mut self, source: NodeId, report: NodeMap) -> Result<(), Fatal> {
@@ -89,8 +90,13 @@ impl Pc {
     /// late it leaves them non-primary: so whoever knows better drops the links at once.
     fn decide(&mut self) -> Result<(), Fatal> {
         let members = &self.evs_view.members;
-        let decision = decision::decide(&self.exchange, self.known.nodes(), members)?;
-        let forgotten = self.memory.add(&self.exchange, members);
+        let mut decision = decision::decide(&self.exchange, self.known.nodes(), members)?;
+        let mut forgotten = self.memory.add(&self.exchange, members);
+        if self.config.planted.is(Bug::FoundsWithoutMissing)
+            && matches!(decision, Decision::NonPrimary(Obstacle::Missing { .. }))
+        {
+            (decision, forgotten) = (Decision::Rebootstrap, None);
+        }
         let is_representative = members.first() == Some(&self.me);
         if let (Decision::Rebootstrap, Some((view, missing))) = (&decision, forgotten) {
             self.event(Event::MembersForgotten(missing));

@@ -13,6 +13,7 @@ use super::saved::SavedView;
 use super::state::State;
 use super::{Event, Output, Pc, PcView, outgoing};
 use crate::id::{NodeId, Segment, ViewId, ViewKind};
+use crate::planted::Bug;
 use crate::view::{Component, View};
 
 impl Pc {
@@ -84,7 +85,8 @@ impl Pc {
         let was_exchanging = self.state.is_exchanging();
         let is_only_me = view.members.len() == 1;
         self.left_primary = self.is_closing && self.state == State::Primary && is_only_me;
-        let keeps = tally.has_quorum() || self.is_quorum_ignored(tally);
+        let has_half = self.config.planted.is(Bug::HalfIsQuorum) && tally.is_split();
+        let keeps = tally.has_quorum() || has_half || self.is_quorum_ignored(tally);
         self.evs_view = view;
         self.transition(State::Transitional)?;
         if keeps {

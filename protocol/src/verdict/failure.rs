@@ -47,6 +47,8 @@ pub enum Failure {
 pub enum ExitClass {
     /// Bad data in the stream.
     BadData = 65,
+    /// Somebody cannot be reached.
+    Unavailable = 69,
     /// The target cannot be created.
     SinkNotCreated = 73,
     /// The target failed.
@@ -116,6 +118,7 @@ pub(super) const fn witness_of(failure: &TransferFailure) -> Option<Witness> {
         | TransferFailure::Idle { .. }
         | TransferFailure::TooSlow { .. } => Some(Witness::Transport),
         TransferFailure::DonorFailed { .. }
+        | TransferFailure::NotReached { .. }
         | TransferFailure::DonorGone
         | TransferFailure::OutcomeUnknown
         | TransferFailure::NoVerdict { .. }
@@ -132,6 +135,7 @@ pub const fn class_of(failure: &TransferFailure) -> ExitClass {
     }
     match failure {
         TransferFailure::DonorAddressUnknown => ExitClass::Configuration,
+        TransferFailure::NotReached { .. } => ExitClass::Unavailable,
         TransferFailure::Wrapped { layer } => match layer {
             Layer::Tls => ExitClass::Identity,
             Layer::Xbstream
@@ -170,6 +174,6 @@ const fn follows_from_distrust(failure: &TransferFailure) -> bool {
         failure,
         TransferFailure::DonorFailed { refusal: Some(refusal), .. }
         | TransferFailure::SentElsewhere { refusal: Some(refusal) }
-            if matches!(refusal.reason, CloseReason::NoHandshake)
+            if matches!(refusal.reason, CloseReason::NoHandshake(_) | CloseReason::HungUp)
     )
 }

@@ -4,11 +4,12 @@ use super::*;
 use crate::sst::conversation::{CloseReason, End, Refusal};
 use crate::sst::metadata::MetadataError;
 use crate::sst::sniff::Layer;
+use crate::tls::TlsFailure;
 use crate::xbstream::{ClosingFile, EntryPath, Fault};
 
 fn no_handshake() -> Option<Refusal> {
     let peer = core::net::Ipv4Addr::LOCALHOST.into();
-    Some(Refusal { peer, reason: CloseReason::NoHandshake })
+    Some(Refusal { peer, reason: CloseReason::NoHandshake(TlsFailure::Other) })
 }
 
 fn faulty(fault: Fault) -> Files {

@@ -89,7 +89,16 @@ impl DataStack {
             Input::Start => self.start(now),
             Input::Link(input) => self.gmcast.handle_input(now, input),
             Input::Command(Command::Leave) => self.leave(now),
-            Input::Command(_) => {}
+            Input::Command(Command::ChangeWeight(weight)) => self.change_weight(now, weight),
+            Input::Command(Command::Evict(node)) => {
+                self.evs.handle_input(now, evs::Input::Evict(node));
+            }
+            Input::Command(
+                Command::RequestStateTransfer(_)
+                | Command::CancelRequest
+                | Command::DataEnded
+                | Command::Abandon,
+            ) => {}
             Input::Timeout => self.on_timeout(now),
         }
         self.settle(now);
@@ -141,6 +150,12 @@ impl DataStack {
             self.open_at = None;
             self.evs.handle_input(now, evs::Input::Open);
         }
+    }
+
+    fn change_weight(&mut self, now: Instant, weight: u8) {
+        let Self { pc, evs, .. } = self;
+        let accept = |framed| evs.send(now, Order::Safe, pc::CONTROL_USER_TYPE, framed);
+        let _refused = pc.change_weight(weight, accept);
     }
 
     fn leave(&mut self, now: Instant) {

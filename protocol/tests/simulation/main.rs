@@ -6,12 +6,16 @@
 //! | `SIM_SEED=n` | runs only the life with this seed, and prints what happened |
 //! | `SIM_FRAMES=1` | with it, prints every frame that is sent |
 //! | `SIM_FIRST=n` | begins with this seed |
-//! | `SIM_SEEDS=n` | runs so many random lives instead of the usual ones |
+//! | `SIM_SEEDS=n` | runs so many random lives instead of the usual ones, and tells how far it is |
+//! | `SIM_JOBS=n` | on so many threads |
+//!
+//! `scripts/simulate` sets them.
 
 mod data_stack;
 mod lives;
 mod oracle;
 mod process;
 mod scenarios;
+mod seeds;
 mod tcp;
 mod world;

@@ -75,6 +75,8 @@ pub(crate) struct Oracle {
     positions: BTreeMap<NodeId, (galera_protocol::id::StateId, gcs::Seqno)>,
     /// Lives that were told to leave.
     pub(crate) leavers: BTreeSet<NodeId>,
+    /// Who was banned: a group may recover without them.
+    banned: BTreeSet<NodeId>,
     /// Groups that were founded on purpose beside others: chains are not compared.
     pub(crate) allows_rivals: bool,
     /// Transitional views that overlap, which an install timer can cause.
@@ -111,9 +113,12 @@ impl Oracle {
             }
             evs::Output::View(view) => self.enter_transitional(me, view),
             evs::Output::Deliver(delivery) => self.deliver(me, delivery),
+            evs::Output::Evict(node) => {
+                self.banned.insert(node);
+                Ok(())
+            }
             evs::Output::Send { .. }
             | evs::Output::Welcome(_)
-            | evs::Output::Evict(_)
             | evs::Output::RegularView { .. }
             | evs::Output::Closed
             | evs::Output::Failed(_) => Ok(()),
@@ -188,6 +193,12 @@ impl Oracle {
             pc::Output::Component(component) if component.is_primary() => {
                 self.install(process, component)
             }
+            // A server that comes back from disk counts less than one that kept running, even if it
+            // had received more: such is the rule, and its server then refuses to join.
+            pc::Output::Event(pc::Event::Decided(pc::Decision::Rebootstrap)) => {
+                self.positions.clear();
+                Ok(())
+            }
             pc::Output::Component(_)
             | pc::Output::Send { .. }
             | pc::Output::Deliver(_)
@@ -236,8 +247,19 @@ impl Oracle {
         let stayed = sum(&mut last.members.keys().filter(is_in_next));
         let has_left = |node: &&NodeId| self.leavers.contains(node) && !is_in_next(node);
         let left = sum(&mut last.members.keys().filter(has_left));
-        let is_whole = last.members.keys().all(|node| is_in_next(&node) || has_left(&node));
+        let is_missed =
+            |node: &NodeId| !is_in_next(&node) && !has_left(&node) && !self.banned.contains(node);
+        let is_whole = !last.members.keys().any(is_missed);
         2 * stayed + left > total || is_whole
+    }
+
+    /// Votes have changed since the last primary view was installed.
+    pub(crate) fn note_votes(&mut self, process: &Process) {
+        let Some((_, last)) = self.chain.last_mut() else { return };
+        for (node, weight) in &mut last.weights {
+            let known = process.pc().known().get(node).and_then(|entry| entry.weight);
+            *weight = known.map_or(*weight, u32::from);
+        }
     }
 
     /// A founder starts the chain anew, because the operator says so.

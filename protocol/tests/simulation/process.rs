@@ -14,6 +14,9 @@ use crate::data_stack::DataStack;
 use crate::tcp::{Heard, Host};
 use galera_protocol::gmcast::LinkId;
 
+/// Where clocks start, so that they can be set back.
+const CLOCK_START_MICROS: u64 = 1_000_000_000;
+
 /// What runs on a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -45,6 +48,8 @@ pub(crate) struct Process {
     /// Who it is in its current life.
     pub(crate) me: NodeId,
     pub(crate) is_frozen: bool,
+    /// How far its clock is ahead of the world's, in microseconds.
+    pub(crate) ahead_micros: u64,
     /// How late its next wake-up is, as on any machine.
     pub(crate) lateness: Duration,
     pub(crate) inbox: VecDeque<(LinkId, Heard)>,
@@ -74,10 +79,17 @@ impl Process {
         };
         let (inbox, ended) = (VecDeque::new(), None);
         let (lateness, is_frozen) = (Duration::ZERO, false);
-        Self { stack, run, me, is_frozen, lateness, inbox, is_leaving: false, ended }
+        let (is_leaving, ahead_micros) = (false, CLOCK_START_MICROS);
+        Self { stack, run, me, is_frozen, ahead_micros, lateness, inbox, is_leaving, ended }
+    }
+
+    /// What its clock shows.
+    fn local(&self, now: Instant) -> Instant {
+        now + Duration::from_micros(self.ahead_micros)
     }
 
     pub(crate) fn handle_input(&mut self, now: Instant, input: Input) {
+        let now = self.local(now);
         match &mut self.stack {
             Stack::Ours(member) => member.handle_input(now, input),
             Stack::Data(data) => data.handle_input(now, input),
@@ -99,13 +111,15 @@ impl Process {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        match &self.stack {
+        let local = match &self.stack {
             Stack::Ours(member) => member.next_deadline(),
             Stack::Data(data) => data.next_deadline(),
-        }
+        }?;
+        Some(Instant::from_micros(local.as_micros().saturating_sub(self.ahead_micros)))
     }
 
     pub(crate) fn work(&mut self, now: Instant, random: &mut Random) {
+        let now = self.local(now);
         match &mut self.stack {
             Stack::Ours(_) => {}
             Stack::Data(data) => data.work(now, random),

@@ -57,25 +57,8 @@ fn stay_primary(world: &mut World, seconds: u64, servers: &[Host]) {
 
 #[test]
 fn whatever_happens_to_guests_the_servers_keep_their_quorum() {
-    for seed in (0..10).filter(|seed| *seed != SLOW_MERGE) {
+    for seed in 0..10 {
         misfortunes_of_guests(seed);
-    }
-}
-
-/// A stale message of a guest's last life keeps a merge waiting until just before the install
-/// time-out; then the commits that overtook the INSTALL are missing, and the servers give each other
-/// up although nothing is wrong between them (spec 02 §6.10).
-const SLOW_MERGE: u64 = 1;
-
-/// The same between a join and a death, with 10 % of the messages lost.
-const SLOW_JOINS: [u64; 1] = [18];
-
-#[test]
-#[ignore = "known weakness: a membership change that runs into its time-out can split healthy servers"]
-fn a_slow_membership_change_does_not_separate_the_servers() {
-    misfortunes_of_guests(SLOW_MERGE);
-    for seed in SLOW_JOINS {
-        death_and_birth(seed, false);
     }
 }
 
@@ -182,8 +165,8 @@ fn death_and_birth(seed: u64, without_rule: bool) {
 fn a_joiner_does_not_harm_a_group_that_loses_a_member() {
     let has_failed =
         |seed: &u64| std::panic::catch_unwind(|| death_and_birth(*seed, false)).is_err();
-    let failed: Vec<_> =
-        (0..30).filter(|seed| !SLOW_JOINS.contains(seed)).filter(has_failed).collect();
+    // In seed 18 the change runs into its time-out, and commits overtake their INSTALL.
+    let failed: Vec<_> = (0..30).filter(has_failed).collect();
     assert!(failed.is_empty(), "seeds {failed:?}");
 }
 
@@ -192,4 +175,33 @@ fn a_joiner_does_not_harm_a_group_that_loses_a_member() {
 fn without_install_coverage_a_joiner_does_harm_a_group_that_loses_a_member() {
     let has_failed = |seed| std::panic::catch_unwind(|| death_and_birth(seed, true)).is_err();
     assert!((0..200).any(has_failed));
+}
+
+/// Two groups of one name that know nothing of each other, and a guest that was given the addresses
+/// of both. Whatever it does, no server may stop.
+#[test]
+fn a_guest_with_the_addresses_of_two_groups_of_one_name_does_not_bring_them_together() {
+    for seed in 0..10 {
+        let mut world = World::new(seed);
+        let ours = world.add_all(&["a1", "a2"], Kind::Data);
+        let theirs = world.add_all(&["b1", "b2"], Kind::Data);
+        let guest = world.add("z1", Kind::Ours);
+        world.oracle.allows_rivals = true;
+        for one in &ours {
+            theirs.iter().for_each(|other| world.cut(*one, *other));
+        }
+        for group in [&ours, &theirs] {
+            world.found(group[0]);
+            world.run_seconds(2);
+            world.start(group[1]);
+        }
+        let servers: Vec<_> = ours.into_iter().chain(theirs).collect();
+        let all = servers.clone();
+        let everybody_is_primary =
+            move |world: &World| all.iter().all(|server| world.is_primary(*server));
+        world.expect(60, "two groups", everybody_is_primary);
+        world.start(guest);
+        stay_primary(&mut world, 40, &servers);
+        assert_eq!(world.machines[guest].endings, [EndReason::SeveralGroups]);
+    }
 }

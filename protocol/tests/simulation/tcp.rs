@@ -74,6 +74,8 @@ pub(crate) struct Tcp {
     delay_max: Duration,
     /// Share of droppable messages (a full send queue's) that get lost, in percent.
     pub(crate) drop_percent: u64,
+    /// The same for single directions, on top.
+    lossy: BTreeMap<(Host, Host), u64>,
     cut: BTreeSet<(Host, Host)>,
     /// After a repair nothing arrives before the sender repeats it.
     quiet_until: BTreeMap<(Host, Host), Instant>,
@@ -91,6 +93,7 @@ impl Tcp {
             random: Random::new(seed),
             delay_max: Duration::from_millis(3),
             drop_percent: 0,
+            lossy: BTreeMap::new(),
             cut: BTreeSet::new(),
             quiet_until: BTreeMap::new(),
             connections: BTreeMap::new(),
@@ -107,6 +110,11 @@ impl Tcp {
 
     // Lines.
 
+    /// One direction between two hosts loses so much.
+    pub(crate) fn set_loss(&mut self, from: Host, to: Host, percent: u64) {
+        self.lossy.insert((from, to), percent);
+    }
+
     pub(crate) fn cut(&mut self, from: Host, to: Host) {
         self.cut.insert((from, to));
     }
@@ -119,9 +127,15 @@ impl Tcp {
     }
 
     pub(crate) fn mend_all(&mut self, now: Instant) {
+        self.lossy.clear();
         for (from, to) in self.cut.clone() {
             self.mend(now, from, to);
         }
+    }
+
+    /// Every line works and loses nothing.
+    pub(crate) fn is_flawless(&self) -> bool {
+        self.cut.is_empty() && self.lossy.values().all(|percent| *percent == 0)
     }
 
     // Processes.
@@ -206,10 +220,10 @@ impl Tcp {
         body: Bytes,
         droppable: bool,
     ) {
-        if droppable && self.random.percent(self.drop_percent) {
-            return;
-        }
-        if let Some((id, side)) = self.find(from, link) {
+        let Some((id, side)) = self.find(from, link) else { return };
+        let to = self.connections.get(&id).map(|connection| connection.ends[1 - side].process.host);
+        let line = to.and_then(|to| self.lossy.get(&(from.host, to))).copied().unwrap_or(0);
+        if !droppable || !self.random.percent(self.drop_percent.max(line)) {
             self.push(now, id, side, Packet::Frame(body));
         }
     }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use galera_protocol::evs;
-use galera_protocol::gcs::{LeaveReason, Name, Seqno, Status, state::StateKind};
+use galera_protocol::gcs::{self, LeaveReason, Name, Seqno, Status, state::StateKind};
 use galera_protocol::gmcast::address::HostPort;
 use galera_protocol::gmcast::{self, LinkEnd, LinkId};
 use galera_protocol::id::{NodeId, StateId};
@@ -44,6 +44,10 @@ pub(crate) struct World {
     /// Endings that are a failure of the group, not of the simulation.
     pub(crate) expects_failures: bool,
     pub(crate) is_working: bool,
+    /// Who was banned: it is told so, and ends.
+    pub(crate) evicted: BTreeSet<NodeId>,
+    /// Everybody bans who is slow too often; such a ban hits anybody.
+    pub(crate) bans_slow: bool,
     plans: BTreeMap<(Instant, u64), Plan>,
     planned: u64,
     /// Events in the current second.
@@ -64,6 +68,8 @@ impl World {
             oracle: Oracle::default(),
             expects_failures: false,
             is_working: true,
+            evicted: BTreeSet::new(),
+            bans_slow: false,
             plans: BTreeMap::new(),
             planned: 0,
             events: 0,
@@ -196,6 +202,42 @@ impl World {
         self.input(host, Input::Command(Command::Leave));
     }
 
+    /// Somebody tells a running process something.
+    pub(crate) fn command(&mut self, host: Host, command: Command) {
+        let is_awake = self.machines[host].running().is_some_and(|process| !process.is_frozen);
+        if is_awake {
+            self.note(host, || format!("is told {command:?}"));
+            self.input(host, Input::Command(command));
+        }
+    }
+
+    /// Tells the oracle which votes there are now.
+    pub(crate) fn note_votes(&mut self, host: Host) {
+        if let Some(process) = self.machines[host].running() {
+            self.oracle.note_votes(process);
+        }
+    }
+
+    /// A server bans whoever runs on a host now.
+    pub(crate) fn evict(&mut self, by: Host, whom: Host) {
+        let Some(node) = self.machines[whom].running().map(|process| process.me) else { return };
+        self.evicted.insert(node);
+        self.command(by, Command::Evict(node));
+    }
+
+    /// A host's clock jumps. A clock set back stands still for the process until it has caught up.
+    pub(crate) fn jump_clock(&mut self, host: Host, forward: bool, by: Duration) {
+        let micros = u64::try_from(by.as_micros()).unwrap_or(0);
+        let Some(process) = self.machines[host].process.as_mut() else { return };
+        process.ahead_micros = if forward {
+            process.ahead_micros + micros
+        } else {
+            process.ahead_micros.saturating_sub(micros)
+        };
+        let way = if forward { "ahead" } else { "back" };
+        self.note(host, || format!("has its clock set {way} by {by:?}"));
+    }
+
     pub(crate) fn freeze(&mut self, host: Host) {
         if let Some(process) = self.machines[host].process.as_mut() {
             process.is_frozen = true;
@@ -251,6 +293,13 @@ impl World {
     pub(crate) fn after(&mut self, delay: Duration, plan: impl FnOnce(&mut Self) + 'static) {
         self.planned += 1;
         self.plans.insert((self.now + delay, self.planned), Box::new(plan));
+    }
+
+    /// Will anything but work happen within this time? Work and answers to look-ups come soon.
+    pub(crate) fn has_plans_within(&self, time: Duration) -> bool {
+        let soon = self.now + WORK_PERIOD * 2;
+        let end = self.now + time;
+        self.plans.keys().any(|(at, _)| *at > soon && *at <= end)
     }
 
     fn work(&mut self) {
@@ -445,14 +494,24 @@ impl World {
 
     fn on_event(&mut self, host: Host, event: Event, process: &mut Process) {
         self.note(host, || describe(&event));
+        // Members and servers also leave when they see no use in staying.
+        if let Event::Gcs(gcs::Event::LeaveAdvised(_)) | Event::Ended(EndReason::Left) = event {
+            self.oracle.leavers.insert(process.me);
+        }
         if let Event::Ended(reason) = event {
             let is_planned = match &reason {
                 EndReason::Left | EndReason::Abandoned | EndReason::ConnectTimeout => true,
-                EndReason::NotPrimary(_) | EndReason::Advised(LeaveReason::OnlyStateless) => true,
-                EndReason::Advised(_)
-                | EndReason::Refused(_)
-                | EndReason::Evs(_)
-                | EndReason::Pc(_) => self.expects_failures,
+                EndReason::NotPrimary(_)
+                | EndReason::SeveralGroups
+                | EndReason::Advised(LeaveReason::OnlyStateless) => true,
+                EndReason::Refused(_) => {
+                    // Banned for good: it comes back as somebody else.
+                    self.machines[host].saved = None;
+                    self.bans_slow || self.evicted.contains(&process.me) || self.expects_failures
+                }
+                EndReason::Advised(_) | EndReason::Evs(_) | EndReason::Pc(_) => {
+                    self.expects_failures
+                }
             };
             self.machines[host].endings.push(reason.clone());
             if !is_planned {

@@ -99,12 +99,9 @@ impl Conversation {
             Some(Role::Undecided { .. }) if end == End::Clean => self.recognise(now, id, true),
             Some(Role::Collecting { .. }) if end == End::Clean => self.on_collected(now, id),
             Some(Role::Held) if end == End::Clean => self.close(id, CloseReason::Empty),
-            Some(Role::Undecided { .. }) if end == End::NoHandshake => {
-                self.close(id, CloseReason::NoHandshake);
-            }
             Some(
                 Role::Held | Role::Undecided { .. } | Role::Collecting { .. } | Role::Early { .. },
-            ) => self.close(id, CloseReason::Broken),
+            ) => self.close(id, CloseReason::of_end(end)),
             None => {}
         }
     }
@@ -121,6 +118,7 @@ impl Conversation {
         }
         match kind {
             Kind::Undecided => self.read_on(now, id, &head),
+            Kind::Empty if encrypted => self.close(id, CloseReason::HungUp),
             Kind::Empty => self.close(id, CloseReason::Empty),
             Kind::Truncated => self.close(id, CloseReason::Truncated),
             Kind::Foreign(head) => self.close(id, CloseReason::Foreign(head)),
@@ -355,12 +353,13 @@ impl Conversation {
             | CloseReason::HeldTooLong
             | CloseReason::Silent
             | CloseReason::Empty
+            | CloseReason::HungUp
             | CloseReason::Foreign(_)
             | CloseReason::Wrapped(_)
             | CloseReason::NotEncrypted
             | CloseReason::Truncated
             | CloseReason::Broken
-            | CloseReason::NoHandshake
+            | CloseReason::NoHandshake(_)
             | CloseReason::SecondMetadata
             | CloseReason::SecondArchive => {
                 warn!(%peer, %reason, "connection turned away");

@@ -5,7 +5,7 @@ use super::{
     ConnectionId, Conversation, End, Evidence, Failure, GroupWitness, Judgement, Progress, State,
     Waiting,
 };
-use crate::sst::donor_code::DonorCode;
+use crate::sst::donor_code::{Blame, DonorCode};
 use crate::time::Instant;
 
 impl Conversation {
@@ -58,7 +58,7 @@ impl Conversation {
         match self.state {
             State::Listening | State::Ended => {}
             _ if !DonorCode(code).is_success() => {
-                self.fail(Failure::DonorFailed { code, refusal: self.last_refusal });
+                self.fail(self.donor_failure(code));
             }
             State::AwaitingMetadata | State::AwaitingArchive => {
                 self.join_code = Some(code);
@@ -69,6 +69,18 @@ impl Conversation {
                 self.join_code = Some(code);
                 self.conclude(now);
             }
+        }
+    }
+
+    /// A donor that fails in its first connection, of which we have seen nothing, did not find us.
+    fn donor_failure(&self, code: i64) -> Failure {
+        let is_unseen = matches!(self.state, State::AwaitingMetadata)
+            && self.last_refusal.is_none()
+            && self.connections.is_empty();
+        if is_unseen && DonorCode(code).blame() == Blame::Connection {
+            Failure::NotReached { code }
+        } else {
+            Failure::DonorFailed { code, refusal: self.last_refusal }
         }
     }
 

@@ -62,6 +62,10 @@ impl Connections {
         self.0.len() > CONNECTIONS_MAX
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn insert(&mut self, id: ConnectionId, connection: Connection) {
         self.0.insert(id, connection);
     }

@@ -7,6 +7,7 @@ use core::time::Duration;
 use super::End;
 use crate::sst::metadata::MetadataError;
 use crate::sst::sniff::{ForeignHead, Layer};
+use crate::tls::TlsFailure;
 
 /// What a successful conversation saw with its own eyes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,9 @@ pub enum CloseReason {
     /// It ended without a byte.
     #[error("empty")]
     Empty,
+    /// It ended inside TLS without a byte: the peer saw our certificate and had enough.
+    #[error("closed by the peer after the TLS handshake")]
+    HungUp,
     /// Nothing that a donor sends.
     #[error("unknown content, first bytes {0}")]
     Foreign(ForeignHead),
@@ -57,14 +61,21 @@ pub enum CloseReason {
     #[error("broken connection")]
     Broken,
     /// The TLS handshake failed: one side does not trust the other's certificate.
-    #[error("TLS handshake failed")]
-    NoHandshake,
+    #[error("TLS handshake failed: {0}")]
+    NoHandshake(TlsFailure),
     /// There is a metadata connection already.
     #[error("second metadata connection")]
     SecondMetadata,
     /// There is a backup connection already.
     #[error("second backup connection")]
     SecondArchive,
+}
+
+impl CloseReason {
+    /// Why a connection that ended like this was of no use.
+    pub(super) const fn of_end(end: End) -> Self {
+        if let End::NoHandshake(failure) = end { Self::NoHandshake(failure) } else { Self::Broken }
+    }
 }
 
 /// The last connection that was turned away: often the cause of what follows.
@@ -174,6 +185,15 @@ pub enum Failure {
         /// Who was turned away last.
         refusal: Option<Refusal>,
     },
+    /// The donor failed to deliver its first connection, and none of it has arrived here.
+    #[error(
+        "the donor could not connect to the advertised address (code {code}): nothing of it has \
+         arrived here"
+    )]
+    NotReached {
+        /// Below zero.
+        code: i64,
+    },
     /// The donor left the group, or crashed.
     #[error("the donor disappeared from the group")]
     DonorGone,
@@ -209,7 +229,7 @@ const fn end_text(end: End) -> &'static str {
         End::Reset => "was reset",
         End::TimedOut => "broke (no answer from its host)",
         End::Truncated => "ended without TLS close_notify",
-        End::NoHandshake => "failed in the TLS handshake",
+        End::NoHandshake(_) => "failed in the TLS handshake",
         End::Failed => "broke",
         End::Abandoned => "was abandoned by us",
     }

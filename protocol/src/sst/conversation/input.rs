@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::ConnectionId;
 use crate::time::Instant;
+use crate::tls::TlsFailure;
 use crate::xbstream::StreamError;
 
 /// What the group and the pipeline tell.
@@ -62,7 +63,7 @@ pub enum End {
     /// TLS ended without `close_notify`.
     Truncated,
     /// The TLS handshake was not completed.
-    NoHandshake,
+    NoHandshake(TlsFailure),
     /// Another error of the connection.
     Failed,
     /// We stopped reading before the end.
