@@ -29,7 +29,7 @@ pub(super) fn write(file: &Path, outcome: &Outcome) -> io::Result<()> {
     let room = BYTES_MAX.saturating_sub(facts.len());
     let end = (0..=room.min(sentence.len())).rev().find(|&at| sentence.is_char_boundary(at));
     let mut file = std::fs::OpenOptions::new().write(true).truncate(true).open(file)?;
-    file.write_all(sentence[..end.unwrap_or(0)].as_bytes())?;
+    file.write_all(&sentence.as_bytes()[..end.unwrap_or(0)])?;
     file.write_all(facts.as_bytes())
 }
 

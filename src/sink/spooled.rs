@@ -208,7 +208,7 @@ impl<S: Sink> Worker<S> {
             // Memory first: what is on disk came later.
             let step = match self.steps.try_recv() {
                 Ok(step) => Some(step),
-                Err(_) => self.from_disk().await?,
+                Err(_) => self.pop_from_disk().await?,
             };
             let step = match step {
                 Some(step) => Some(step),
@@ -221,7 +221,7 @@ impl<S: Sink> Worker<S> {
         }
     }
 
-    async fn from_disk(&mut self) -> Result<Option<Step>, SinkError> {
+    async fn pop_from_disk(&mut self) -> Result<Option<Step>, SinkError> {
         let (disk, name) = (Arc::clone(&self.disk), Arc::clone(&self.name));
         blocking(move || {
             let mut disk = disk.lock().unwrap_or_else(PoisonError::into_inner);

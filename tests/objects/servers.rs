@@ -20,8 +20,8 @@ pub(crate) const ACCESS_KEY: &str = "seaweedkey";
 pub(crate) const SECRET_KEY: &str = "seaweedsecret";
 
 /// Azurite's documented account, which is no secret.
-const AZURE_ACCOUNT: &str = "devstoreaccount1";
-const AZURE_KEY: &str =
+pub(crate) const AZURE_ACCOUNT: &str = "devstoreaccount1";
+pub(crate) const AZURE_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// A directory with what `scripts/install-deps` put there.

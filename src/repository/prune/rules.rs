@@ -80,7 +80,7 @@ impl KeepRules {
             .map(|id| {
                 let time = civil(id.time().unwrap_or(Timestamp::UNIX_EPOCH));
                 // Every rule has to see every backup.
-                rules.iter_mut().fold(false, |keep, rule| rule.keeps(&time) || keep)
+                rules.iter_mut().filter_map(|rule| rule.keeps(&time).then_some(())).count() > 0
             })
             .collect();
         keep.reverse();

@@ -271,7 +271,9 @@ fn azure(cloud: &Cloud, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> 
     if let Some(endpoint) = &options.endpoint {
         builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
     }
-    let service = options.endpoint.as_deref().unwrap_or("https://");
+    let named = ["AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"];
+    let named = named.iter().find_map(|name| options.environment.get(name));
+    let service = options.endpoint.as_deref().or(named).unwrap_or("https://");
     let client_options = client_options(options, service)?;
     let is_plain = service.starts_with("http://");
     let store = builder

@@ -41,7 +41,7 @@ pub(in crate::sink) enum Place {
         _lock: File,
     },
     /// Sees an end of its input only at commit.
-    Command { line: String, running: Running },
+    Command { line: String, running: Box<Running> },
     /// Is there already, and cannot be taken back.
     Stream { name: String },
 }
@@ -111,7 +111,7 @@ impl Output {
 
 async fn commit_command(
     line: String,
-    mut running: Running,
+    mut running: Box<Running>,
     written: Result<u64, SinkError>,
 ) -> Result<Receipt, SinkError> {
     let stored_bytes = match written {
@@ -164,7 +164,7 @@ impl Place {
         let started = Running::start(line)
             .map_err(|source| SinkError::Create { target: format!("exec:{command}"), source })?;
         let (running, input) = started;
-        Ok((Self::Command { line: command.clone(), running }, input))
+        Ok((Self::Command { line: command.clone(), running: Box::new(running) }, input))
     }
 
     fn open_device(path: &Path) -> Result<(Self, File), SinkError> {
