@@ -4,5 +4,9 @@ mod backup;
 mod faults;
 mod google;
 mod proxy;
+mod rcat;
 mod servers;
 mod stores;
+#[path = "../sinks/streams.rs"]
+#[allow(dead_code, reason = "the tests of sinks use all of it")]
+mod streams;
