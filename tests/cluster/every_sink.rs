@@ -75,9 +75,11 @@ impl Sinks {
 #[test]
 #[ignore = "starts real servers and object stores"]
 fn one_backup_into_every_sink_at_once_is_restored_from_each() {
-    let mut cluster = Cluster::start(2);
-    ledger::create(cluster.node(0));
+    let mut cluster = Cluster::start(1);
     content::generate(cluster.node(0), 16);
+    cluster.add_node();
+    cluster.wait_healthy(2);
+    ledger::create(cluster.node(0));
     cluster.wait_level();
     let sinks = Sinks::create(&cluster);
     let repository = format!("file://{}", sinks.at("repository"));
