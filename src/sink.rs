@@ -7,6 +7,7 @@
 pub mod datadir;
 pub mod discard;
 pub mod raw;
+pub mod unpacked;
 
 use std::future::Future;
 
@@ -122,6 +123,23 @@ pub enum SinkError {
     Occupied {
         /// The target.
         target: String,
+    },
+    /// A member is not what its suffix says, or was packed with another key.
+    #[error("unpack {path}")]
+    Member {
+        /// Its name in the stream.
+        path: String,
+        /// What is wrong.
+        #[source]
+        source: crate::unpack::UnpackError,
+    },
+    /// Two members would have the same plain name.
+    #[error("{first} and {second} would be the same file")]
+    SameName {
+        /// The name that came first.
+        first: String,
+        /// The other.
+        second: String,
     },
     /// Writing failed half-way.
     #[error("write {target}")]

@@ -16,6 +16,7 @@
 //! Not here: preparing (replaying the redo log), and the position for `grastate.dat`, which only
 //! preparing tells: until then its seqno is -1 and bootstrapping from it is refused.
 
+mod extract;
 mod grastate;
 mod place;
 mod tree;
@@ -34,6 +35,7 @@ use place::Place;
 use tree::Tree;
 use writer::{FileWriter, Writers};
 
+pub use extract::{Extract, ExtractOptions};
 pub use grastate::Grastate;
 
 /// The manifest's name in the directory. Servers ignore files that they do not know.
@@ -145,12 +147,8 @@ impl Sink for Datadir {
     async fn create(&mut self, entry: &Entry) -> Result<DatadirFile, SinkError> {
         let path = entry.path.clone();
         let file = self.change(&entry.path, move |tree| tree.create(&path)).await?;
-        Ok(DatadirFile {
-            writer: self.writers.open(file, &entry.path),
-            stored_bytes: Arc::clone(&self.stored_bytes),
-            position: 0,
-            size: 0,
-        })
+        let writer = self.writers.open(file, &entry.path);
+        Ok(DatadirFile::new(writer, Arc::clone(&self.stored_bytes)))
     }
 
     async fn rename(&mut self, from: &EntryPath, to: &EntryPath) -> Result<(), SinkError> {
@@ -219,6 +217,10 @@ impl SinkFile for DatadirFile {
 }
 
 impl DatadirFile {
+    fn new(writer: FileWriter, stored_bytes: Arc<AtomicU64>) -> Self {
+        Self { writer, stored_bytes, position: 0, size: 0 }
+    }
+
     /// A seek alone does not make a file longer, a hole does.
     fn advance(&mut self, length: u64) {
         self.position = self.position.saturating_add(length);

@@ -100,6 +100,12 @@ impl Job {
         self
     }
 
+    /// Keeps these ports for it until it has ended.
+    pub(crate) fn holding(mut self, ports: Ports) -> Self {
+        self.ports.push(ports);
+        self
+    }
+
     /// Adds `--name`.
     pub(crate) fn switch(mut self, name: &str) -> Self {
         self.arguments.push(name.to_owned());

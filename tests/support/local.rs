@@ -70,6 +70,7 @@ pub(crate) struct LocalServer {
     settings: Vec<String>,
     provider_options: String,
     transfer_settings: Vec<String>,
+    is_ipv6: bool,
 }
 
 impl LocalServer {
@@ -98,6 +99,7 @@ impl LocalServer {
             settings: Vec::new(),
             provider_options: String::new(),
             transfer_settings: Vec::new(),
+            is_ipv6: false,
         };
         fs::create_dir_all(server.place.join("tmp")).expect("make a node's directory");
         make_base_directory(&server.place);
@@ -121,6 +123,16 @@ impl LocalServer {
     pub(crate) fn set_provider(&mut self, options: &str) {
         self.provider_options.push(';');
         self.provider_options.push_str(options);
+    }
+
+    /// Everything that it listens on and tells is IPv6, from its next start on.
+    pub(crate) fn use_ipv6(&mut self) {
+        self.is_ipv6 = true;
+    }
+
+    /// An address as this server has it, from how the ports are written.
+    fn own(&self, text: &str) -> String {
+        if self.is_ipv6 { text.replace("127.0.0.1", "[::1]") } else { text.to_owned() }
     }
 
     /// Replaces what its state transfers are told in `[sst]`; counts from the next transfer on.
@@ -193,7 +205,8 @@ impl LocalServer {
             writeln!(text, "{setting}").expect("write to a string");
         }
         text.push_str(&self.transfer_section());
-        text
+        // The only setting that wants a bare address.
+        self.own(&text).replace("bind-address=[::1]", "bind-address=::1")
     }
 
     fn fault_file(&self) -> PathBuf {
@@ -207,7 +220,7 @@ impl Server for LocalServer {
     }
 
     fn group_address(&self) -> String {
-        self.network.address(2)
+        self.own(&self.network.address(2))
     }
 
     fn start(&mut self, start: &Start) {
