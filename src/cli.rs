@@ -1,5 +1,6 @@
 //! The command line: raw arguments into checked configuration, and the only place that prints.
 
+mod announce;
 mod arbitrator;
 mod backup;
 mod check;
@@ -10,15 +11,18 @@ mod layers;
 mod place;
 mod progress;
 mod proxy;
+mod prune;
 mod restore;
 mod signals;
 mod status;
+mod store;
 mod talk;
 mod tls;
 mod xbstream;
 
 use std::path::PathBuf;
 use std::process;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
@@ -84,6 +88,10 @@ enum Command {
     Proxy(proxy::Args),
     /// Look into streams of backup tools, extract and write them
     Xbstream(xbstream::Args),
+    /// Remove backups that no keep rule keeps, and sweep what killed jobs left
+    Prune(prune::PruneArgs),
+    /// Copy backups from one repository to another
+    Copy(prune::CopyArgs),
 }
 
 /// Runs the command that the process's arguments name.
@@ -132,7 +140,9 @@ impl Command {
             | Self::Cat(_)
             | Self::Decode(_)
             | Self::Proxy(_)
-            | Self::Xbstream(_) => tokio::runtime::Builder::new_multi_thread(),
+            | Self::Xbstream(_)
+            | Self::Prune(_)
+            | Self::Copy(_) => tokio::runtime::Builder::new_multi_thread(),
         }
     }
 }
@@ -152,8 +162,16 @@ async fn run(cli: Cli) -> u8 {
         Command::Decode(args) => tokio::task::block_in_place(|| decode::run(*args, output)),
         Command::Proxy(args) => proxy::run(args, output).await,
         Command::Xbstream(args) => xbstream::run(args, output).await,
+        Command::Prune(args) => prune::prune(args, output).await,
+        Command::Copy(args) => prune::copy(args, output).await,
     };
     code.number()
+}
+
+/// A number of seconds as people write it.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text} is not a number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 /// Flag, then environment, then `--config` file, then default.

@@ -16,7 +16,7 @@
 mod catalogue;
 mod deliver;
 mod error;
-mod hash;
+pub(crate) mod hash;
 pub mod manifest;
 mod parse;
 mod progress;

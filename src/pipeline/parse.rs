@@ -41,6 +41,7 @@ pub(super) struct Parser {
     expected: Expected,
     wants_stream: bool,
     allow_open_files: bool,
+    wants_files: bool,
     progress: Progress,
     to_sink: mpsc::Sender<Parsed>,
 }
@@ -61,6 +62,7 @@ impl Parser {
             expected: options.expected,
             wants_stream: needs.stream_as_sent,
             allow_open_files: options.allow_open_files,
+            wants_files: !needs.stream_as_sent || needs.files_as_well,
             progress,
             to_sink,
         }
@@ -89,7 +91,7 @@ impl Parser {
         let mut events = Vec::new();
         while let Some(event) = self.reader.read(&mut input)? {
             self.catalogue.note(&event);
-            if !self.wants_stream {
+            if self.wants_files {
                 events.push(event);
             }
             if events.len() >= EVENTS_PER_BATCH_MAX {

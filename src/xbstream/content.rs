@@ -92,7 +92,7 @@ impl Sink for Content {
     }
 
     async fn commit(self, _: Manifest) -> Result<Receipt, SinkError> {
-        Ok(Receipt { location: self.wanted.to_string(), stored_bytes: 0 })
+        Ok(Receipt::new(self.wanted.to_string(), 0))
     }
 
     async fn abort(self) {}

@@ -91,6 +91,6 @@ fn of_sink(error: &SinkError) -> ExitCode {
     match error {
         SinkError::Member { .. } | SinkError::SameName { .. } => ExitCode::BadData,
         SinkError::Create { .. } | SinkError::Occupied { .. } => ExitCode::CannotCreate,
-        SinkError::Write { .. } => ExitCode::SinkFailed,
+        SinkError::Write { .. } | SinkError::Copies { .. } => ExitCode::SinkFailed,
     }
 }

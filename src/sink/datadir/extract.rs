@@ -134,7 +134,7 @@ impl Sink for Extract {
         let location = self.options.target.display().to_string();
         let stored_bytes = self.stored_bytes.load(std::sync::atomic::Ordering::Relaxed);
         self.finish().await?;
-        Ok(Receipt { location, stored_bytes })
+        Ok(Receipt::new(location, stored_bytes))
     }
 
     async fn abort(self) {
