@@ -1,7 +1,6 @@
 //! `/metrics`, `/livez` and `/readyz`: HTTP/1.1, GET only, nothing else.
 //!
-//! Whoever connects can cost no more than [`CONNECTIONS_MAX`] sockets for [`CONNECTION_LIMIT`]
-//! each.
+//! Whoever connects can cost no more than a bounded number of sockets for a bounded time each.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -83,8 +83,9 @@ impl Attack {
         Self::LinkedHandshake,
     ];
 
-    /// How many of them, at least, are counted as breaches of the protocol.
-    pub(crate) const VIOLATIONS: u64 = 8;
+    /// How many of them, at least, are counted as breaches of the protocol: not those that look like
+    /// somebody else's protocol, that say nothing wrong, or that are refused with a reason.
+    pub(crate) const VIOLATIONS: u64 = 6;
 
     /// How long the link may be kept: `gmcast.peer_timeout` and a round of checks for whoever says
     /// nothing wrong, next to nothing for the others.
