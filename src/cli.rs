@@ -1,21 +1,28 @@
 //! The command line: raw arguments into checked configuration, and the only place that prints.
 
+mod announce;
 mod arbitrator;
 mod backup;
 mod check;
+mod decode;
 mod doctor;
 mod garbd;
 mod layers;
 mod place;
 mod progress;
+mod proxy;
+mod prune;
 mod restore;
 mod signals;
 mod status;
+mod store;
 mod talk;
 mod tls;
+mod xbstream;
 
 use std::path::PathBuf;
 use std::process;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
@@ -75,11 +82,25 @@ enum Command {
     Verify(restore::SelectArgs),
     /// Write one file of a backup to standard output
     Cat(restore::CatArgs),
+    /// Turn captured traffic of a group into readable messages
+    Decode(Box<decode::Args>),
+    /// Stand between two members: pass on, describe, record, and break on purpose
+    Proxy(proxy::Args),
+    /// Look into streams of backup tools, extract and write them
+    Xbstream(xbstream::Args),
+    /// Remove backups that no keep rule keeps, and sweep what killed jobs left
+    Prune(prune::PruneArgs),
+    /// Copy backups from one repository to another
+    Copy(prune::CopyArgs),
 }
 
 /// Runs the command that the process's arguments name.
 pub fn main() -> process::ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
+    let program = arguments.first().and_then(|name| xbstream::compat::Program::from_name(name));
+    if let Some(program) = program {
+        return xbstream::compat::main(program, arguments);
+    }
     if let Some(arguments) = garbd::arguments(&arguments) {
         return garbd::main(&arguments).into();
     }
@@ -116,7 +137,12 @@ impl Command {
             | Self::List(_)
             | Self::Show(_)
             | Self::Verify(_)
-            | Self::Cat(_) => tokio::runtime::Builder::new_multi_thread(),
+            | Self::Cat(_)
+            | Self::Decode(_)
+            | Self::Proxy(_)
+            | Self::Xbstream(_)
+            | Self::Prune(_)
+            | Self::Copy(_) => tokio::runtime::Builder::new_multi_thread(),
         }
     }
 }
@@ -133,8 +159,19 @@ async fn run(cli: Cli) -> u8 {
         Command::Show(args) => restore::show_manifest(args).await,
         Command::Verify(args) => restore::verify(args, output).await,
         Command::Cat(args) => restore::cat(args).await,
+        Command::Decode(args) => tokio::task::block_in_place(|| decode::run(*args, output)),
+        Command::Proxy(args) => proxy::run(args, output).await,
+        Command::Xbstream(args) => xbstream::run(args, output).await,
+        Command::Prune(args) => prune::prune(args, output).await,
+        Command::Copy(args) => prune::copy(args, output).await,
     };
     code.number()
+}
+
+/// A number of seconds as people write it.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text} is not a number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 /// Flag, then environment, then `--config` file, then default.

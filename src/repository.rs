@@ -12,6 +12,7 @@
 
 mod cat;
 mod compress;
+mod copy;
 mod error;
 #[cfg(test)]
 mod faulty;
@@ -19,22 +20,28 @@ mod index;
 mod lanes;
 mod pack;
 mod plan;
+mod prune;
 mod pump;
 mod reader;
+mod seal;
 mod store;
 mod upload;
 mod url;
 mod verify;
 mod writer;
 
+pub use copy::{Copied, CopyTarget};
 pub use error::{Fault, RepositoryError};
 pub use index::{FileRecord, Index};
 pub(crate) use plan::{Plan, PlannedFile};
+pub use prune::{KeepRules, PruneConfig, Pruned};
 pub(crate) use pump::Target;
 pub use pump::{ReadConfig, ReadProgress};
 pub use reader::{Backup, Listed, Repository};
+pub use seal::{Identities, KeyError, Recipients};
+pub use store::{Addressing, Environment, StoreOptions};
 pub use upload::UploadConfig;
-pub use url::{RepositoryUrl, RepositoryUrlError};
+pub use url::{Cloud, CloudKind, RepositoryUrl, RepositoryUrlError};
 pub use verify::VerifyReport;
 pub use writer::{PackConfig, PackFile, PackSink};
 
@@ -44,6 +51,8 @@ use crate::pipeline::manifest::BackupId;
 const LAYOUT: &str = "packs";
 const MANIFEST_NAME: &str = "manifest.json";
 const INDEX_NAME: &str = "index.zst";
+/// The list of files of an encrypted backup.
+const FILES_NAME: &str = "files.zst.age";
 /// An empty object that is there while a backup is being written.
 const STARTED_NAME: &str = "started";
 

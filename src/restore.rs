@@ -18,6 +18,7 @@ mod position;
 mod prepare;
 mod process;
 mod staging;
+mod stream;
 mod tool;
 mod tree;
 
@@ -29,6 +30,7 @@ pub use finish::{FinishConfig, PositionConfig};
 pub use grastate::Role;
 pub use position::{Position, PositionSource};
 pub use prepare::PrepareConfig;
+pub use stream::StreamSource;
 pub use tool::Version;
 pub use tree::Owner;
 
@@ -63,6 +65,26 @@ pub struct Restored {
 
 /// Restores a backup. The target appears complete or not at all.
 pub async fn restore(backup: &Backup, config: &RestoreConfig) -> Result<Restored, RestoreError> {
+    in_staging(config, async |place, finish| build(backup, place, finish, &config.read).await).await
+}
+
+/// Restores from what a sink wrote into one file. The target appears complete or not at all.
+pub async fn restore_stream(
+    source: &StreamSource,
+    config: &RestoreConfig,
+) -> Result<Restored, RestoreError> {
+    in_staging(config, async |place, finish| {
+        let known = stream::unpack(source, place).await?;
+        finish::finish(place, known, finish).await
+    })
+    .await
+}
+
+/// Builds beside the target, and publishes what was built or takes it back.
+async fn in_staging(
+    config: &RestoreConfig,
+    build: impl AsyncFnOnce(&Path, &FinishConfig) -> Result<Option<Position>, RestoreError>,
+) -> Result<Restored, RestoreError> {
     if config.finish.role.is_some() && config.finish.prepare.is_none() {
         return Err(RestoreError::NotPrepared);
     }
@@ -74,7 +96,7 @@ pub async fn restore(backup: &Backup, config: &RestoreConfig) -> Result<Restored
     .await?;
     let mut finish = config.finish.clone();
     finish.owner = finish.owner.or(owner);
-    match build(backup, staging.place(), &finish, &config.read).await {
+    match build(staging.place(), &finish).await {
         Ok(position) => {
             let directory = blocking(move || staging.publish()).await?;
             Ok(Restored { directory, position })

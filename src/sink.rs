@@ -4,9 +4,15 @@
 //! closed, every checksum was right and the group said that the transfer succeeded; everything else
 //! ends in `abort`, after which nothing that looks like a backup may be visible. `Drop` does no IO.
 
+pub mod any;
+pub mod copies;
 pub mod datadir;
 pub mod discard;
 pub mod raw;
+mod spool;
+pub mod spooled;
+pub mod tar;
+pub mod unpacked;
 
 use std::future::Future;
 
@@ -18,12 +24,10 @@ use crate::pipeline::manifest::Manifest;
 /// What a sink asks of the stream that feeds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Files must come one after the other, never interleaved.
-    pub one_file_at_a_time: bool,
-    /// A file's size must be known before its first byte.
-    pub size_first: bool,
     /// It wants the stream as the donor sent it, by [`Sink::stream`], and no files.
     pub stream_as_sent: bool,
+    /// With `stream_as_sent`: it wants the files as well.
+    pub files_as_well: bool,
 }
 
 /// A file that appeared in the stream.
@@ -54,7 +58,7 @@ pub trait Sink: Send {
     /// What it asks of the stream.
     fn needs(&self) -> Needs;
 
-    /// Opens a file, replacing a finished one of that name. Several may be open at once unless `needs` says otherwise.
+    /// Opens a file, replacing a finished one of that name. Several may be open at once.
     fn create(
         &mut self,
         entry: &Entry,
@@ -103,6 +107,28 @@ pub struct Receipt {
     pub location: String,
     /// Bytes that the sink stored.
     pub stored_bytes: u64,
+    /// The end of what a command said on its standard output.
+    pub said: Option<String>,
+    /// What became of each of several copies; empty where there was one.
+    pub copies: Vec<CopyReport>,
+}
+
+impl Receipt {
+    /// What a single sink made.
+    pub fn new(location: impl Into<String>, stored_bytes: u64) -> Self {
+        Self { location: location.into(), stored_bytes, said: None, copies: Vec::new() }
+    }
+}
+
+/// What became of one of several copies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyReport {
+    /// Where it was to go, or where it is.
+    pub location: String,
+    /// Bytes that were stored; 0 for a failed copy.
+    pub stored_bytes: u64,
+    /// Why there is none.
+    pub failure: Option<String>,
 }
 
 /// Why a sink failed.
@@ -123,6 +149,35 @@ pub enum SinkError {
         /// The target.
         target: String,
     },
+    /// A member is not what its suffix says, or was packed with another key.
+    #[error("unpack {path}")]
+    Member {
+        /// Its name in the stream.
+        path: String,
+        /// What is wrong.
+        #[source]
+        source: crate::unpack::UnpackError,
+    },
+    /// Two members would have the same plain name.
+    #[error("{first} and {second} would be the same file")]
+    SameName {
+        /// The name that came first.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// Fewer copies were made than asked for.
+    #[error("{} of {} copies failed: {failed}{}", .failures, .copies, complete(.made))]
+    Copies {
+        /// How many failed.
+        failures: usize,
+        /// Of so many.
+        copies: usize,
+        /// Which, and why.
+        failed: String,
+        /// Where the complete ones are.
+        made: Vec<String>,
+    },
     /// Writing failed half-way.
     #[error("write {target}")]
     Write {
@@ -132,6 +187,10 @@ pub enum SinkError {
         #[source]
         source: std::io::Error,
     },
+}
+
+fn complete(made: &[String]) -> String {
+    if made.is_empty() { String::new() } else { format!("; complete: {}", made.join(", ")) }
 }
 
 /// Runs file system calls beside the runtime.

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 
 use super::Config;
 use crate::pipeline::manifest::{
-    BackupId, BackupInfo, ClosingFilesSeen, Donor, FORMAT_VERSION, Flavour, GroupSeen, Manifest,
-    Method, StateSeen, StreamSeen, Times, Totals, TransportEnd, TransportSeen, Versions, Witness,
-    Witnesses,
+    BackupId, BackupInfo, ClosingFilesSeen, Donor, Flavour, GroupSeen, Manifest, Method,
+    PLAIN_FORMAT_VERSION, StateSeen, StreamSeen, Times, Totals, TransportEnd, TransportSeen,
+    Versions, Witness, Witnesses,
 };
 use crate::pipeline::{Options, StreamSummary};
 
@@ -104,7 +104,7 @@ impl Record {
     /// Everything but the last witness, which the sink adds when it commits.
     pub(super) fn manifest(&self, summary: &StreamSummary, evidence: &Evidence) -> Manifest {
         Manifest {
-            format_version: FORMAT_VERSION,
+            format_version: PLAIN_FORMAT_VERSION,
             backup_id: self.id.clone(),
             group: self.group.clone(),
             state: self.state(),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use galera_protocol::sst::conversation;
 use galera_protocol::sst::peers::{AllowFrom, Network};
@@ -10,21 +10,29 @@ use galera_protocol::sst::request;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::announce::AnnounceArgs;
 use super::check::CheckError;
 use super::place::Place;
 use super::signals::Stop;
+use super::store::{StoreArgs, UploadArgs};
 use super::tls::{SstTlsArgs, TlsArgs, reload_on_hangup};
-use super::{Output, progress, talk};
+use super::{Output, progress, seconds, talk};
 use crate::backup::{self, Advertise, Backup, Reporter};
-use crate::config::{Group, Target};
+use crate::config::{ByteSize, Group, Target};
 use crate::exit::ExitCode;
 use crate::ops::http::HttpServer;
+use crate::outcome::Outcome;
 use crate::pipeline;
 use crate::pipeline::manifest::BackupId;
-use crate::repository::{PackConfig, PackSink};
+use crate::repository::{PackConfig, PackSink, Recipients, RepositoryUrl};
+use crate::sink::any::AnySink;
+use crate::sink::copies::{Copies, Policy};
 use crate::sink::datadir::{Datadir, DatadirOptions};
 use crate::sink::discard::Discard;
-use crate::sink::raw::Raw;
+use crate::sink::raw::{CommandLine, Raw, RawTarget};
+use crate::sink::spooled::{SpoolOptions, Spooled};
+use crate::sink::tar::{Tar, TarOptions};
+use crate::sink::{CopyReport, Receipt, Sink as _, SinkError};
 use crate::sst;
 
 /// Arguments of `backup`.
@@ -99,12 +107,35 @@ pub(super) struct Args {
     #[command(flatten)]
     sst_tls: SstTlsArgs,
 
-    /// Where the backup goes: file:///DIR, datadir:DIR, xbstream:FILE, xbstream:- or null:
-    #[arg(long, value_name = "SINK", help_heading = "Target")]
-    to: Target,
-    /// zstd level of a repository's packs, 1 to 19
-    #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = clap::value_parser!(i32).range(1..=19), help_heading = "Target")]
+    /// Where the backup goes: file:///DIR, s3://BUCKET/PREFIX, gs://…, az://…, datadir:DIR, tar:FILE, tar:-, xbstream:FILE, xbstream:-,
+    /// exec:COMMAND or null:; may be given more than once
+    #[arg(long, value_name = "SINK", required = true, help_heading = "Target")]
+    to: Vec<Target>,
+    /// Of several --to: how many must succeed
+    #[arg(long, value_enum, default_value_t = Policy::All, help_heading = "Target")]
+    to_policy: Policy,
+    /// Where data waits while an object store is away, and a tar's files that cannot be written yet
+    /// [default for a tar: beside it]
+    #[arg(long, value_name = "DIR", help_heading = "Target")]
+    spool: Option<PathBuf>,
+    /// How much may wait there: bytes, or with K, M, G or T
+    #[arg(long, value_name = "SIZE", default_value = "64G", help_heading = "Target")]
+    spool_max: ByteSize,
+    /// Limit for a command of exec: from the end of its input to its own, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "1800", value_parser = seconds, help_heading = "Target")]
+    command_timeout: Duration,
+    /// zstd level of a repository's packs, 1 to 19, or none
+    #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = compression_level, help_heading = "Target")]
     compression_level: i32,
+    /// Encrypt a repository's packs for this age recipient (age1…); may be given more than once
+    #[arg(long, value_name = "RECIPIENT", help_heading = "Target")]
+    recipient: Vec<String>,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    upload: UploadArgs,
+    #[command(flatten)]
+    announce: AnnounceArgs,
 
     /// Serve /metrics, /livez and /readyz here while the job runs
     #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Watching")]
@@ -123,9 +154,14 @@ enum Method {
     Mariabackup,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| format!("{text} is not a number of seconds"))?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+/// `none` is the level at which zstd copies: readers need not know another format.
+fn compression_level(text: &str) -> Result<i32, String> {
+    const NONE: i32 = -(1 << 17);
+    match text.parse() {
+        _ if text == "none" => Ok(NONE),
+        Ok(level @ 1..=19) => Ok(level),
+        Ok(_) | Err(_) => Err(format!("{text} is neither a level from 1 to 19 nor none")),
+    }
 }
 
 impl Args {
@@ -165,6 +201,14 @@ impl Args {
             overall_limit: self.timeout,
             id: BackupId::generate(),
         })
+    }
+
+    fn command_line(&self, command: &str, config: &backup::Config) -> CommandLine {
+        CommandLine {
+            command: command.to_owned(),
+            environment: vec![("GALERA_SST_BACKUP_ID".into(), config.id.to_string())],
+            limit: self.command_timeout,
+        }
     }
 
     fn node_name(&self) -> String {
@@ -209,6 +253,10 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
         Ok(config) => config,
         Err(error) => return talk::fail(&error, error.exit_code()),
     };
+    if args.to.iter().filter(|target| target.is_stdout()).count() > 1 {
+        talk::say("galera-sst: only one --to can be standard output");
+        return ExitCode::Usage;
+    }
     reload_on_hangup(config.keys());
     let stop = match Stop::listen() {
         Ok(stop) => stop,
@@ -231,38 +279,134 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
         Err(error) => return talk::fail(&error, ExitCode::Configuration),
     };
     let shown = tokio::spawn(progress::show(reporter.clone(), lines));
-    let result = into_target(&args, &config, &reporter, &cancel).await;
+    let started = Instant::now();
+    let result = match args.announce.before().await {
+        Ok(()) => into_targets(&args, &config, &reporter, &cancel).await,
+        Err(error) => {
+            shown.abort();
+            return talk::fail(&error, ExitCode::Configuration);
+        }
+    };
     drop(reporter);
     shown.abort();
-    finish(result, stop.code(), output)
+    let mut outcome = outcome_of(&result, &args, &config);
+    let code = finish(result, stop.code(), output);
+    outcome.exit_code = code.number();
+    outcome.duration = started.elapsed();
+    if args.announce.tell(&outcome).await { ExitCode::Success } else { code }
 }
 
-/// The one place where a target becomes a sink type.
-async fn into_target(
+/// One stream into all targets.
+async fn into_targets(
     args: &Args,
     config: &backup::Config,
     reporter: &Reporter,
     stop: &CancellationToken,
 ) -> Result<Backup, backup::Error> {
-    match &args.to {
-        Target::Repository(url) => {
-            let packs =
-                PackConfig { compression_level: args.compression_level, ..Default::default() };
-            let open = async || PackSink::create(url, config.id.clone(), packs.clone()).await;
-            backup::run(config, open, reporter, stop).await
+    let open = async || {
+        let mut opened = Vec::new();
+        for target in &args.to {
+            opened.push((target.to_string(), args.sink(target, config).await));
         }
-        Target::Datadir(target) => {
-            let open = async || {
-                let target = target.clone();
-                Datadir::create(DatadirOptions { target, sync: true }).await
-            };
-            backup::run(config, open, reporter, stop).await
+        Copies::new(opened, args.to_policy).await
+    };
+    backup::run(config, open, reporter, stop).await
+}
+
+impl Args {
+    /// The one place where a target becomes a sink.
+    async fn sink(&self, target: &Target, config: &backup::Config) -> Result<AnySink, SinkError> {
+        Ok(match target {
+            Target::Repository(url) => {
+                let packs = self.packs(url, config).await?;
+                self.behind_spool(url, packs).await?
+            }
+            Target::Datadir(target) => {
+                let options = DatadirOptions { target: target.clone(), sync: true };
+                AnySink::Datadir(Box::new(Datadir::create(options).await?))
+            }
+            Target::Stream(target) => {
+                AnySink::Raw(Box::new(Raw::create(target.clone(), true).await?))
+            }
+            Target::Command(command) => {
+                let target = RawTarget::Command(self.command_line(command, config));
+                AnySink::Raw(Box::new(Raw::create(target, true).await?))
+            }
+            Target::Tar(target) => {
+                let options = TarOptions {
+                    target: target.clone(),
+                    spool: self.spool.clone(),
+                    spool_bytes_max: self.spool_max.0,
+                    sync: true,
+                };
+                AnySink::Tar(Box::new(Tar::create(options).await?))
+            }
+            Target::Null => AnySink::Discard(Discard),
+        })
+    }
+
+    /// With `--spool`, an object store may be away for a while.
+    async fn behind_spool(
+        &self,
+        url: &RepositoryUrl,
+        packs: PackSink,
+    ) -> Result<AnySink, SinkError> {
+        let (RepositoryUrl::Cloud(_), Some(directory)) = (url, self.spool.clone()) else {
+            return Ok(AnySink::Packs(Box::new(packs)));
+        };
+        let options = SpoolOptions { directory, bytes_max: self.spool_max.0 };
+        match Spooled::new(packs, options).await {
+            Ok(spooled) => Ok(AnySink::Spooled(Box::new(spooled))),
+            Err((packs, error)) => {
+                packs.abort().await;
+                Err(error)
+            }
         }
-        Target::Stream(target) => {
-            let open = async || Raw::create(target.clone(), true).await;
-            backup::run(config, open, reporter, stop).await
-        }
-        Target::Null => backup::run(config, async || Ok(Discard), reporter, stop).await,
+    }
+
+    async fn packs(
+        &self,
+        url: &RepositoryUrl,
+        config: &backup::Config,
+    ) -> Result<PackSink, SinkError> {
+        let recipients = Recipients::parse(self.recipient.iter().map(String::as_str));
+        let recipients = recipients.map_err(|error| SinkError::Create {
+            target: url.to_string(),
+            source: std::io::Error::other(error),
+        })?;
+        let packs = PackConfig {
+            compression_level: self.compression_level,
+            recipients,
+            store: self.store.options(),
+            upload: self.upload.config(),
+            ..Default::default()
+        };
+        PackSink::create(url, config.id.clone(), packs).await
+    }
+}
+
+/// What everybody is told, but for the exit code and the time.
+fn outcome_of(
+    result: &Result<Backup, backup::Error>,
+    args: &Args,
+    config: &backup::Config,
+) -> Outcome {
+    let outcome = Outcome {
+        group: args.group.clone(),
+        backup_id: config.id.to_string(),
+        ended: jiff::Timestamp::now().as_second(),
+        ..Outcome::default()
+    };
+    match result {
+        Ok(Backup { manifest, receipt }) => Outcome {
+            location: Some(receipt.location.clone()),
+            files: manifest.totals.files,
+            file_bytes: manifest.totals.file_bytes,
+            stored_bytes: receipt.stored_bytes,
+            said: receipt.said.clone(),
+            ..outcome
+        },
+        Err(error) => Outcome { error: Some(talk::sentence(error)), ..outcome },
     }
 }
 
@@ -297,11 +441,12 @@ fn answer(backup: &Backup, output: Output) {
             let answer = serde_json::json!({
                 "location": receipt.location,
                 "stored_bytes": receipt.stored_bytes,
+                "copies": copies(receipt),
                 "manifest": manifest,
             });
             talk::answer(&answer.to_string());
         }
-        Output::Text if receipt.location == "-" => {}
+        Output::Text if receipt.location.split(", ").any(|at| at == "-") => {}
         Output::Text => talk::answer(&format!(
             "backup {} is complete: {} files, {} bytes, state {}:{} or later, in {}",
             manifest.backup_id,
@@ -312,4 +457,16 @@ fn answer(backup: &Backup, output: Output) {
             receipt.location,
         )),
     }
+}
+
+/// What became of each of several copies.
+fn copies(receipt: &Receipt) -> Vec<serde_json::Value> {
+    let report = |copy: &CopyReport| {
+        serde_json::json!({
+            "location": copy.location,
+            "stored_bytes": copy.stored_bytes,
+            "failure": copy.failure,
+        })
+    };
+    receipt.copies.iter().map(report).collect()
 }

@@ -13,14 +13,17 @@ use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
 use super::signals::Stop;
+use super::store::StoreArgs;
 use super::{Output, talk};
 use crate::exit::ExitCode;
 use crate::pipeline::manifest::{BackupId, Manifest};
 use crate::repository::{
-    Backup, Listed, ReadConfig, ReadProgress, Repository, RepositoryError, RepositoryUrl,
+    Backup, Identities, KeyError, Listed, ReadConfig, ReadProgress, Repository, RepositoryError,
+    RepositoryUrl,
 };
 use crate::restore::{
     self, FinishConfig, Owner, PrepareConfig, RestoreConfig, RestoreError, Restored, Role,
+    StreamSource,
 };
 
 /// Time between two lines of progress.
@@ -69,21 +72,28 @@ pub(super) struct Args {
 /// Which backup.
 #[derive(Debug, clap::Args)]
 pub(super) struct SelectArgs {
-    /// The repository: file:///DIR, with #ID to name one backup. For `restore` also datadir:DIR, which
-    /// a backup was received into: it is finished in place
+    /// The repository: file:///DIR, s3://BUCKET/PREFIX, gs://…, az://…, with #ID to name one backup. For `restore` also xbstream:FILE and
+    /// tar:FILE (- for standard input), and datadir:DIR, which is finished in place
     #[arg(long, value_name = "REPOSITORY")]
     from: String,
     /// The backup's id, or `latest`
     #[arg(long, value_name = "ID", default_value = "latest")]
     id: String,
+    /// File with the age identities that open an encrypted backup
+    #[arg(long, value_name = "FILE")]
+    identity_file: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 /// Arguments of `list`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ListArgs {
-    /// The repository: file:///DIR
+    /// The repository: file:///DIR, s3://BUCKET/PREFIX, gs://… or az://…
     #[arg(long, value_name = "REPOSITORY", value_parser = RepositoryUrl::parse)]
     from: RepositoryUrl,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 /// Arguments of `cat`.
@@ -105,13 +115,15 @@ fn owner(text: &str) -> Result<Owner, String> {
 
 /// Why a stored backup could not be used.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(super) enum Error {
     #[error("--to is needed: the data directory to make")]
     NoTarget,
     #[error("--to is not for --from datadir:DIR, which is finished where it is")]
     Elsewhere,
     #[error("--from")]
     Url(#[from] crate::repository::RepositoryUrlError),
+    #[error("--identity-file")]
+    Key(#[from] KeyError),
     #[error("--id {0:?} is neither a backup's id nor `latest`")]
     Id(String),
     #[error(transparent)]
@@ -138,6 +150,7 @@ impl Error {
             Self::NoTarget | Self::Elsewhere | Self::Url(_) | Self::Id(_) | Self::Path { .. } => {
                 ExitCode::Usage
             }
+            Self::Key(_) => ExitCode::Configuration,
             Self::Output(_) => ExitCode::SinkFailed,
             Self::Repository(error) => ExitCode::from_number(error.exit_code()),
             Self::Restore(error) => ExitCode::from_number(error.exit_code()),
@@ -148,7 +161,7 @@ impl Error {
 }
 
 /// Runs `answer` and turns its failure into one sentence and the exit code.
-fn conclude(result: Result<ExitCode, Error>) -> ExitCode {
+pub(super) fn conclude(result: Result<ExitCode, Error>) -> ExitCode {
     result.unwrap_or_else(|error| talk::fail(&error, error.exit_code()))
 }
 
@@ -158,7 +171,10 @@ impl SelectArgs {
             Some((url, id)) => (url, Some(id)),
             None => (self.from.as_str(), None),
         };
-        let repository = Repository::open(&RepositoryUrl::parse(url)?).await?;
+        let repository =
+            Repository::open_with(&RepositoryUrl::parse(url)?, &self.store.options()).await?;
+        let identities = self.identity_file.as_deref().map(Identities::read).transpose()?;
+        let repository = repository.with_identities(identities.unwrap_or_default());
         let id = match fragment.unwrap_or(&self.id) {
             "latest" => repository.latest().await?,
             id => id.parse::<BackupId>().map_err(|_| Error::Id(id.to_owned()))?,
@@ -209,9 +225,12 @@ impl Args {
 
 /// Runs `restore`.
 pub(super) async fn run(args: Args, output: Output) -> ExitCode {
-    let restored = match args.select.from.strip_prefix("datadir:").map(PathBuf::from) {
-        Some(directory) => finish_in_place(args, &directory, output).await,
-        None => restore(args, output).await,
+    let file = |kind: &str| args.select.from.strip_prefix(kind).map(PathBuf::from);
+    let restored = match (file("datadir:"), file("xbstream:"), file("tar:")) {
+        (Some(directory), ..) => finish_in_place(args, &directory, output).await,
+        (_, Some(stream), _) => restore_file(args, StreamSource::Xbstream(stream), output).await,
+        (_, _, Some(archive)) => restore_file(args, StreamSource::Tar(archive), output).await,
+        (None, None, None) => restore(args, output).await,
     };
     conclude(restored)
 }
@@ -228,6 +247,20 @@ async fn finish_in_place(args: Args, directory: &Path, output: Output) -> Result
         code = stop.requested() => return Err(Error::Stopped(code)),
     };
     answer_restored(&finished, None, output);
+    Ok(ExitCode::Success)
+}
+
+/// What `backup --to xbstream:` or `--to tar:` made.
+async fn restore_file(args: Args, source: StreamSource, output: Output) -> Result<ExitCode, Error> {
+    let stop = Stop::listen().map_err(Error::Signals)?;
+    let target = args.to.clone().ok_or(Error::NoTarget)?;
+    talk::say(&format!("restoring {} into {}", args.select.from, target.display()));
+    let config = args.config(target, &Arc::default());
+    let restored = tokio::select! {
+        restored = restore::restore_stream(&source, &config) => restored?,
+        code = stop.requested() => return Err(Error::Stopped(code)),
+    };
+    answer_restored(&restored, None, output);
     Ok(ExitCode::Success)
 }
 
@@ -297,7 +330,8 @@ fn name(id: &Option<String>) -> &str {
 
 /// Runs `list`.
 pub(super) async fn list(args: ListArgs, output: Output) -> ExitCode {
-    let listed = async { Repository::open(&args.from).await?.list().await };
+    let listed =
+        async { Repository::open_with(&args.from, &args.store.options()).await?.list().await };
     conclude(listed.await.map_err(Error::from).map(|listed| answer_list(&listed, output)))
 }
 

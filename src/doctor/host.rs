@@ -16,6 +16,7 @@ use crate::pipeline::manifest::BackupId;
 use crate::repository::{PackConfig, PackSink};
 use crate::sink::datadir::{Datadir, DatadirOptions};
 use crate::sink::raw::{Raw, RawTarget};
+use crate::sink::tar::{Tar, TarOptions};
 use crate::sink::{Sink, SinkError};
 use crate::sst::SstListener;
 
@@ -58,6 +59,10 @@ pub(super) fn ports(config: &Config, add: &mut impl FnMut(Line)) -> Option<SstLi
 
 /// Opens the target as a backup would, and gives it up again.
 pub(super) async fn sink(target: &Target) -> Line {
+    if matches!(target, Target::Command(_)) {
+        let text = "not tried: a command may store what it is given";
+        return Line::warning(Step::Sink, text, "run the command by hand");
+    }
     let opened = timeout(SINK_LIMIT, open_and_abort(target)).await;
     match opened {
         Ok(Ok(())) => Line::ok(Step::Sink, "the target can be opened for writing"),
@@ -93,7 +98,15 @@ async fn open_and_abort(target: &Target) -> Result<(), SinkError> {
             let options = DatadirOptions { target: target.clone(), sync: false };
             Datadir::create(options).await?.abort().await;
         }
-        Target::Stream(RawTarget::Stdout) | Target::Null => {}
+        Target::Stream(RawTarget::Stdout)
+        | Target::Tar(RawTarget::Stdout)
+        | Target::Command(_)
+        | Target::Null => {}
+        Target::Tar(target) => {
+            let (target, spool, sync) = (target.clone(), None, false);
+            let options = TarOptions { target, spool, spool_bytes_max: 0, sync };
+            Tar::create(options).await?.abort().await;
+        }
         Target::Stream(target) => Raw::create(target.clone(), false).await?.abort().await,
     }
     Ok(())

@@ -25,7 +25,7 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Size and hash of a file that is written piece by piece.
 #[derive(Debug)]
-pub(super) struct Content {
+pub(crate) struct Content {
     position: u64,
     size: u64,
     /// None: not asked for, or lost to bytes that were overwritten beyond the head.
@@ -33,11 +33,11 @@ pub(super) struct Content {
 }
 
 impl Content {
-    pub(super) fn new(hash: bool) -> Self {
+    pub(crate) fn new(hash: bool) -> Self {
         Self { position: 0, size: 0, hash: hash.then(TreeHash::default) }
     }
 
-    pub(super) fn write(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         let new = self.overwrite(bytes);
         self.reach_position();
         if let Some(hash) = &mut self.hash {
@@ -46,7 +46,7 @@ impl Content {
         self.advance(new.len() as u64);
     }
 
-    pub(super) fn hole(&mut self, length: u64) {
+    pub(crate) fn hole(&mut self, length: u64) {
         if self.position < self.size {
             // No tool seeks and leaves holes.
             self.hash = None;
@@ -56,11 +56,11 @@ impl Content {
         self.advance(length);
     }
 
-    pub(super) fn seek(&mut self, offset: u64) {
+    pub(crate) fn seek(&mut self, offset: u64) {
         self.position = offset;
     }
 
-    pub(super) fn finish(self) -> (u64, Option<blake3::Hash>) {
+    pub(crate) fn finish(self) -> (u64, Option<blake3::Hash>) {
         (self.size, self.hash.map(TreeHash::finish))
     }
 

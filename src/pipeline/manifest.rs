@@ -22,7 +22,10 @@ pub use witness::{
 };
 
 /// The format that this program writes, and the greatest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
+
+/// The version of a backup that is not encrypted; older programs read it.
+pub const PLAIN_FORMAT_VERSION: u32 = 1;
 
 /// Everything that a backup says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,6 +153,19 @@ pub struct Storage {
     pub packs: u64,
     /// Sum of their sizes.
     pub pack_bytes: u64,
+    /// The list of files where it is not part of the index: of an encrypted backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<StoredObject>,
+    /// Whom the backup is encrypted for; absent if it is not encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
+}
+
+/// How a backup is encrypted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Encryption {
+    /// Recipients, as `age` writes them.
+    pub age_recipients: Vec<String>,
 }
 
 /// One object below the backup's prefix.

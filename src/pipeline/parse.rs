@@ -1,7 +1,9 @@
 //! The parser's thread: framing, checksums, names and hashes; what is good goes on to the sink.
 
 use bytes::Bytes;
-use galera_protocol::xbstream::{ClosingFile, ClosingFiles, Event, Expected, Reader, StreamError};
+use galera_protocol::xbstream::{
+    ClosingFile, ClosingFiles, Event, Expected, Fault, Reader, StreamError,
+};
 use tokio::sync::mpsc;
 
 use super::Options;
@@ -38,6 +40,8 @@ pub(super) struct Parser {
     catalogue: Catalogue,
     expected: Expected,
     wants_stream: bool,
+    allow_open_files: bool,
+    wants_files: bool,
     progress: Progress,
     to_sink: mpsc::Sender<Parsed>,
 }
@@ -57,6 +61,8 @@ impl Parser {
             catalogue: Catalogue::new(options.hash_files),
             expected: options.expected,
             wants_stream: needs.stream_as_sent,
+            allow_open_files: options.allow_open_files,
+            wants_files: !needs.stream_as_sent || needs.files_as_well,
             progress,
             to_sink,
         }
@@ -85,7 +91,7 @@ impl Parser {
         let mut events = Vec::new();
         while let Some(event) = self.reader.read(&mut input)? {
             self.catalogue.note(&event);
-            if !self.wants_stream {
+            if self.wants_files {
                 events.push(event);
             }
             if events.len() >= EVENTS_PER_BATCH_MAX {
@@ -105,8 +111,10 @@ impl Parser {
     }
 
     fn end(&mut self) -> Parsed {
-        if let Err(error) = self.reader.end() {
-            return Parsed::Failed(error.into());
+        match self.reader.end() {
+            Ok(()) => {}
+            Err(StreamError { fault: Fault::OpenAtEnd { .. }, .. }) if self.allow_open_files => {}
+            Err(error) => return Parsed::Failed(error.into()),
         }
         let Catalogue { files, about, data_bytes, .. } = core::mem::take(&mut self.catalogue);
         let info =

@@ -288,7 +288,7 @@ impl Sink for Gate {
     }
 
     async fn commit(self, _: Manifest) -> Result<Receipt, SinkError> {
-        Ok(Receipt { location: "gate".to_owned(), stored_bytes: 0 })
+        Ok(Receipt::new("gate", 0))
     }
 
     async fn abort(self) {
@@ -334,7 +334,7 @@ impl Sink for Slow {
     }
 
     async fn commit(self, _: Manifest) -> Result<Receipt, SinkError> {
-        Ok(Receipt { location: "slow".to_owned(), stored_bytes: 0 })
+        Ok(Receipt::new("slow", 0))
     }
 
     async fn abort(self) {}

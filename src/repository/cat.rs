@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use galera_protocol::xbstream::EntryPath;
 
-use super::compress;
+use super::compress::{self, Lock};
 use super::error::{Fault, RepositoryError};
 use super::index::{Extent, FileRecord};
 use super::pack;
@@ -51,6 +51,7 @@ impl Backup {
         path: &EntryPath,
     ) -> Result<impl Stream<Item = Result<Bytes, RepositoryError>> + Send + use<>, RepositoryError>
     {
+        self.refuse_sealed()?;
         let record = self.index().file(path).cloned();
         let record = record.ok_or_else(|| RepositoryError::NoFile { path: path.to_string() })?;
         let cat = Cat::new(self.clone(), record);
@@ -114,7 +115,7 @@ impl Cat {
                 (at.0 + u64::from(block.stored_bytes), at.1 + u64::from(block.raw_bytes));
             if raw_offset < raw_end {
                 let frame = self.backup.read_pack(record, at.0..stored_end).await?;
-                let raw = open(table.clone(), number, frame).await?;
+                let raw = open(table.clone(), number, frame, self.backup.lock().clone()).await?;
                 return Ok(Block { raw_offset: at.1, raw });
             }
             at = (stored_end, raw_end);
@@ -140,11 +141,12 @@ async fn open(
     table: Arc<PackTable>,
     number: usize,
     frame: Bytes,
+    lock: Lock,
 ) -> Result<Bytes, RepositoryError> {
     let opened = tokio::task::spawn_blocking(move || {
         let mut decompressor =
             zstd::bulk::Decompressor::new().map_err(RepositoryError::Compress)?;
-        compress::open_frame(&mut decompressor, number, &table.blocks[number], &frame)
+        compress::open_frame(&mut decompressor, number, &table.blocks[number], &frame, &lock)
             .map(Bytes::from)
             .map_err(|fault| RepositoryError::damaged(&*table.object, fault))
     });

@@ -32,6 +32,18 @@ pub enum RepositoryError {
         #[source]
         source: object_store::Error,
     },
+    /// A store said that it had taken an object, and does not have it.
+    #[error("{object} is not there although the store said that it took it")]
+    Lost {
+        /// The object.
+        object: String,
+    },
+    /// Another backup of the same name is there.
+    #[error("{object} is there already, of another backup")]
+    OtherBackup {
+        /// Its manifest.
+        object: String,
+    },
     /// Reading an object failed.
     #[error("read {object}")]
     Read {
@@ -60,6 +72,18 @@ pub enum RepositoryError {
     NoFile {
         /// The name that was asked for.
         path: String,
+    },
+    /// The backup is encrypted, and there is no key.
+    #[error("backup {id} is encrypted; give a key with --identity-file")]
+    Sealed {
+        /// The backup.
+        id: BackupId,
+    },
+    /// None of the keys opens the backup.
+    #[error("none of the keys opens backup {id}")]
+    WrongKey {
+        /// The backup.
+        id: BackupId,
     },
     /// A manifest cannot be read.
     #[error("read manifest of {id}")]
@@ -145,6 +169,12 @@ pub enum Fault {
         /// Number of the block in its pack.
         block: usize,
     },
+    /// A block's hash is right but none of the keys opens it.
+    #[error("no key opens block {block}")]
+    Decrypt {
+        /// Number of the block in its pack.
+        block: usize,
+    },
     /// A block's hash is right but it does not decompress to what the table says.
     #[error("block {block} does not decompress")]
     Decompress {
@@ -180,8 +210,9 @@ impl RepositoryError {
         match self {
             Self::NoBackup { .. } | Self::Empty { .. } | Self::NoFile { .. } => 64,
             Self::Damaged { .. } | Self::Manifest { .. } => 65,
-            Self::Create { .. } => 73,
-            Self::Write { .. } | Self::Place { .. } | Self::Compress(_) => 74,
+            Self::Sealed { .. } | Self::WrongKey { .. } => 77,
+            Self::Create { .. } | Self::OtherBackup { .. } => 73,
+            Self::Write { .. } | Self::Lost { .. } | Self::Place { .. } | Self::Compress(_) => 74,
             Self::Open { .. }
             | Self::Read { .. }
             | Self::Limit { .. }

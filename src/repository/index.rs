@@ -12,7 +12,7 @@ mod codec;
 
 use galera_protocol::xbstream::EntryPath;
 
-pub(crate) use codec::{decode, encode};
+pub(crate) use codec::{decode, decode_files, encode};
 
 use super::error::{Fault, RepositoryError};
 use super::pack;

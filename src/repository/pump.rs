@@ -15,7 +15,7 @@ mod order;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::compress;
+use super::compress::{self, Lock};
 use super::error::RepositoryError;
 use super::lanes::{self, Collector};
 use super::plan::Plan;
@@ -107,7 +107,7 @@ pub(crate) async fn run<T: Target>(
     progress.bytes_total.store(plan.data_bytes(), Ordering::Relaxed);
     progress.files_total.store(plan.files().len() as u64, Ordering::Relaxed);
     let stop = StopOnDrop::default();
-    let (feeder, done) = lanes::start(config.workers, || worker(&plan, &target));
+    let (feeder, done) = lanes::start(config.workers, || worker(&plan, &target, backup.lock()));
     let fetcher = Fetcher::new(backup, &plan, config.ranges_ahead, on_damage, &stop.flag);
     let fetching = tokio::task::spawn_blocking(move || fetcher.run(feeder));
     let order = InOrder::new(plan, target, progress, on_damage);
@@ -134,6 +134,7 @@ impl Backup {
         target: Arc<T>,
         config: &ReadConfig,
     ) -> Result<(), RepositoryError> {
+        self.refuse_sealed()?;
         run(self, plan, target, config, OnDamage::Stop).await.map(drop)
     }
 }
@@ -141,12 +142,13 @@ impl Backup {
 fn worker<T: Target>(
     plan: &Arc<Plan>,
     target: &Arc<T>,
+    lock: &Lock,
 ) -> impl FnMut(Job) -> Done + Send + 'static + use<T> {
-    let (plan, target) = (Arc::clone(plan), Arc::clone(target));
+    let (plan, target, lock) = (Arc::clone(plan), Arc::clone(target), lock.clone());
     let mut decompressor = None;
     move |job| {
         let (raw_offset, raw_bytes) = (job.raw_offset, job.raw_bytes);
-        let data = open(&mut decompressor, job).and_then(|raw| {
+        let data = open(&mut decompressor, job, &lock).and_then(|raw| {
             place_parts(&plan, &*target, raw_offset, &raw)?;
             Ok(raw)
         });
@@ -157,6 +159,7 @@ fn worker<T: Target>(
 fn open(
     decompressor: &mut Option<zstd::bulk::Decompressor<'static>>,
     job: Job,
+    lock: &Lock,
 ) -> Result<Vec<u8>, RepositoryError> {
     let decompressor = match decompressor {
         Some(decompressor) => decompressor,
@@ -166,7 +169,7 @@ fn open(
         }
     };
     let block = job.block?;
-    compress::open_frame(decompressor, block.number, &block.record, &block.frame)
+    compress::open_frame(decompressor, block.number, &block.record, &block.frame, lock)
         .map_err(|fault| RepositoryError::damaged(&*block.object, fault))
 }
 

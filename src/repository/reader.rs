@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
 
+use super::compress::Lock;
 use super::error::{Fault, RepositoryError};
-use super::index::{Index, PackRecord, decode};
+use super::index::{Index, PackRecord, decode, decode_files};
 use super::pack::{self, BlockRecord};
-use super::store::Store;
+use super::seal::Identities;
+use super::store::{Store, StoreOptions};
 use super::url::RepositoryUrl;
 use super::{LAYOUT, MANIFEST_NAME, object_name};
-use crate::pipeline::manifest::{BackupId, Digest, Manifest, Storage};
+use crate::pipeline::manifest::{BackupId, Digest, Manifest, Storage, StoredObject};
 
 /// Manifests that are read at once when listing: hides latency.
 const MANIFESTS_AHEAD: usize = 8;
@@ -21,6 +24,7 @@ const MANIFESTS_AHEAD: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Repository {
     store: Store,
+    identities: Identities,
 }
 
 /// A backup in a list: its manifest, or why it cannot be read.
@@ -43,6 +47,7 @@ pub struct Backup {
 struct Opened {
     manifest: Manifest,
     index: Index,
+    lock: Lock,
 }
 
 /// A pack's block table, checked against the index.
@@ -55,12 +60,25 @@ pub(super) struct PackTable {
 impl Repository {
     /// Opens a repository; it must exist.
     pub async fn open(url: &RepositoryUrl) -> Result<Self, RepositoryError> {
-        Ok(Self { store: Store::open(url).await? })
+        Self::open_with(url, &StoreOptions::default()).await
+    }
+
+    /// As [`Repository::open`], with options for its object store.
+    pub async fn open_with(
+        url: &RepositoryUrl,
+        options: &StoreOptions,
+    ) -> Result<Self, RepositoryError> {
+        Ok(Self { store: Store::open(url, options).await?, identities: Identities::default() })
+    }
+
+    /// With keys for encrypted backups.
+    pub fn with_identities(self, identities: Identities) -> Self {
+        Self { identities, ..self }
     }
 
     #[cfg(test)]
-    pub(super) const fn from_store(store: Store) -> Self {
-        Self { store }
+    pub(super) fn from_store(store: Store) -> Self {
+        Self { store, identities: Identities::default() }
     }
 
     /// All complete backups, oldest first. One with a bad manifest is listed with the reason.
@@ -75,11 +93,21 @@ impl Repository {
         Ok(manifests.buffered(MANIFESTS_AHEAD).filter(is_there).collect().await)
     }
 
-    /// Prefixes that look like a backup but have no manifest: unfinished, or failed and left behind.
+    /// Prefixes that look like a backup but have no manifest: unfinished, or failed and left behind. Those
+    /// with nothing but unfinished uploads are among them.
     pub async fn incomplete(&self) -> Result<Vec<BackupId>, RepositoryError> {
         let mut incomplete = Vec::new();
-        for id in self.prefixes().await? {
-            if self.store.size(&object_name(&id, MANIFEST_NAME)).await?.is_none() {
+        let uploads = self.store.prefixes_of_uploads().await?;
+        let uploads: Vec<BackupId> = uploads.iter().filter_map(|name| name.parse().ok()).collect();
+        let mut ids = self.prefixes().await?;
+        ids.extend(uploads.iter().cloned());
+        ids.sort_unstable();
+        ids.dedup();
+        for id in ids {
+            if self.store.size(&object_name(&id, MANIFEST_NAME)).await?.is_some() {
+                continue;
+            }
+            if uploads.contains(&id) || self.store.holds_anything(id.as_str()).await? {
                 incomplete.push(id);
             }
         }
@@ -118,7 +146,26 @@ impl Repository {
             }
         };
         let index = self.index(id, storage).await?;
-        Ok(Backup { store: self.store.clone(), inner: Arc::new(Opened { manifest, index }) })
+        let (index, lock) = match (&storage.encryption, &storage.files) {
+            (None, None) => (index, Lock::Open),
+            (Some(_), Some(files)) if !self.identities.is_empty() => {
+                let index = self.sealed_files(id, files, index).await?;
+                (index, Lock::Keys(self.identities.clone()))
+            }
+            (Some(_), Some(_)) => (index, Lock::Shut),
+            (Some(_), None) | (None, Some(_)) => {
+                return Err(RepositoryError::damaged(id.to_string(), Fault::Layout));
+            }
+        };
+        let inner = Arc::new(Opened { manifest, index, lock });
+        Ok(Backup { store: self.store.clone(), inner })
+    }
+
+    /// When something last happened in a backup: when it began, or its newest object appeared.
+    pub(super) async fn last_change(&self, id: &BackupId) -> Result<Timestamp, RepositoryError> {
+        let began = id.time().unwrap_or(Timestamp::UNIX_EPOCH);
+        let newest = self.store.last_modified(id.as_str()).await?;
+        Ok(newest.map_or(began, |newest| newest.max(began)))
     }
 
     /// Removes a backup, or what an unfinished one left.
@@ -126,11 +173,40 @@ impl Repository {
         self.store.delete_backup(id).await
     }
 
+    /// Ends unfinished uploads of complete backups, which are nobody's.
+    pub(super) async fn end_lost_uploads(&self, ids: &[BackupId]) -> Result<(), RepositoryError> {
+        for name in self.store.prefixes_of_uploads().await? {
+            if ids.iter().any(|id| id.as_str() == name) {
+                self.store.end_uploads(&name).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn prefixes(&self) -> Result<Vec<BackupId>, RepositoryError> {
         let names = self.store.prefixes().await?;
         let mut ids: Vec<BackupId> = names.iter().filter_map(|name| name.parse().ok()).collect();
         ids.sort_unstable();
         Ok(ids)
+    }
+
+    /// The list of files of an encrypted backup.
+    async fn sealed_files(
+        &self,
+        id: &BackupId,
+        files: &StoredObject,
+        packs: Index,
+    ) -> Result<Index, RepositoryError> {
+        let object = object_name(id, &files.name);
+        let bytes = self.store.read(&object).await?.unwrap_or_default();
+        check_bytes(&object, &bytes, files.bytes, files.blake3)?;
+        let (id, identities) = (id.clone(), self.identities.clone());
+        let decoded = tokio::task::spawn_blocking(move || {
+            let plain = identities.open(&bytes, bytes.len() as u64);
+            let plain = plain.ok_or_else(|| RepositoryError::WrongKey { id: id.clone() })?;
+            decode_files(&object, &id, &plain, packs)
+        });
+        decoded.await.map_err(|_| RepositoryError::WorkerLost)?
     }
 
     async fn index(&self, id: &BackupId, storage: &Storage) -> Result<Index, RepositoryError> {
@@ -154,9 +230,28 @@ impl Backup {
         &self.inner.manifest
     }
 
-    /// Its files.
+    /// True if it is encrypted and there is no key: then it has no files that could be read.
+    pub fn is_sealed(&self) -> bool {
+        matches!(self.inner.lock, Lock::Shut)
+    }
+
+    /// An error if it is sealed.
+    pub(super) fn refuse_sealed(&self) -> Result<(), RepositoryError> {
+        let id = || self.inner.manifest.backup_id.clone();
+        if self.is_sealed() { Err(RepositoryError::Sealed { id: id() }) } else { Ok(()) }
+    }
+
+    pub(super) fn lock(&self) -> &Lock {
+        &self.inner.lock
+    }
+
+    /// Its files; none if it is sealed.
     pub fn index(&self) -> &Index {
         &self.inner.index
+    }
+
+    pub(super) const fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Reads a range of a pack; an answer of another length is damage.

@@ -1,7 +1,15 @@
 //! The little that the repository asks of an object store.
 //!
+//! What an object store did not answer is asked again, within limits; whether an object that was to
+//! be made is there, is looked up where the answer was lost.
+//!
 //! For `file://` every object is synced before its name appears, and so is every directory that was
 //! made, so a manifest is never on disk before what it speaks of.
+
+mod cloud;
+mod profile;
+mod retry;
+mod uploads;
 
 use std::io;
 use std::ops::Range;
@@ -9,42 +17,71 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
 use super::error::RepositoryError;
 use super::upload::{Upload, UploadConfig};
-use super::url::RepositoryUrl;
+use super::url::{Cloud, RepositoryUrl};
 use super::{MANIFEST_NAME, object_name};
 use crate::pipeline::manifest::BackupId;
+use cloud::Connected;
+pub use cloud::{Addressing, Environment, StoreOptions};
+use retry::{Backoff, is_conflict, is_final};
+use uploads::Uploads;
 
 /// An opened store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     objects: Arc<dyn ObjectStore>,
-    directory: Option<PathBuf>,
+    place: Place,
     url: Arc<str>,
+}
+
+/// What a store can do that not every store can.
+#[derive(Clone, Debug)]
+enum Place {
+    Directory(PathBuf),
+    /// An object store. Some show unfinished uploads, which have to be ended one by one.
+    Remote {
+        uploads: Option<Arc<Uploads>>,
+    },
 }
 
 impl Store {
     /// Opens a store to read from it; the place must exist.
-    pub(crate) async fn open(url: &RepositoryUrl) -> Result<Self, RepositoryError> {
+    pub(crate) async fn open(
+        url: &RepositoryUrl,
+        options: &StoreOptions,
+    ) -> Result<Self, RepositoryError> {
         let target = url.to_string();
-        let RepositoryUrl::File(directory) = url;
-        Self::in_directory(directory.clone(), &target)
-            .await
-            .map_err(|source| RepositoryError::Open { target, source })
+        let opened = match url {
+            RepositoryUrl::File(directory) => Self::in_directory(directory.clone(), &target).await,
+            RepositoryUrl::Cloud(cloud) => Self::in_cloud(cloud, options, &target),
+        };
+        opened.map_err(|source| RepositoryError::Open { target, source })
     }
 
     /// Opens a store to write to it; a directory is made if it is missing.
-    pub(crate) async fn create(url: &RepositoryUrl) -> Result<Self, RepositoryError> {
+    pub(crate) async fn create(
+        url: &RepositoryUrl,
+        options: &StoreOptions,
+    ) -> Result<Self, RepositoryError> {
         let target = url.to_string();
-        let failed = |source| RepositoryError::Create { target: target.clone(), source };
-        let RepositoryUrl::File(directory) = url;
-        tokio::fs::create_dir_all(directory).await.map_err(|error| failed(generic(error)))?;
-        Self::in_directory(directory.clone(), &target).await.map_err(failed)
+        let opened = match url {
+            RepositoryUrl::File(directory) => {
+                let made = tokio::fs::create_dir_all(directory).await.map_err(generic);
+                match made {
+                    Ok(()) => Self::in_directory(directory.clone(), &target).await,
+                    Err(error) => Err(error),
+                }
+            }
+            RepositoryUrl::Cloud(cloud) => Self::in_cloud(cloud, options, &target),
+        };
+        opened.map_err(|source| RepositoryError::Create { target, source })
     }
 
     async fn in_directory(directory: PathBuf, url: &str) -> Result<Self, object_store::Error> {
@@ -53,13 +90,28 @@ impl Store {
             .await
             .map_err(|error| generic(error.into()))??
             .with_fsync(true);
-        Ok(Self { objects: Arc::new(objects), directory: Some(directory), url: url.into() })
+        let place = Place::Directory(directory);
+        Ok(Self { objects: Arc::new(objects), place, url: url.into() })
+    }
+
+    fn in_cloud(
+        cloud: &Cloud,
+        options: &StoreOptions,
+        url: &str,
+    ) -> Result<Self, object_store::Error> {
+        let Connected { objects, uploads } = cloud::connect(cloud, options)?;
+        let place = Place::Remote { uploads: uploads.map(Arc::new) };
+        Ok(Self { objects, place, url: url.into() })
     }
 
     /// Takes any object store; for tests of failing ones.
     #[cfg(test)]
     pub(crate) fn from_object_store(objects: Arc<dyn ObjectStore>) -> Self {
-        Self { objects, directory: None, url: "test:".into() }
+        Self { objects, place: Place::Remote { uploads: None }, url: "test:".into() }
+    }
+
+    pub(super) const fn is_remote(&self) -> bool {
+        matches!(self.place, Place::Remote { .. })
     }
 
     /// The URL it was opened with.
@@ -67,14 +119,37 @@ impl Store {
         &self.url
     }
 
-    /// Writes a small object; fails if one of that name exists.
+    /// Writes a small object; fails if another one of that name exists.
+    ///
+    /// An object store is asked afterwards what it has: an answer may be lost, or untrue.
     pub(crate) async fn put_new(&self, name: &str, bytes: Vec<u8>) -> Result<(), RepositoryError> {
-        let payload = PutPayload::from(bytes);
-        self.objects
-            .put_opts(&Path::from(name), payload, PutMode::Create.into())
-            .await
-            .map(drop)
-            .map_err(|source| self.write_error(name, source))
+        let bytes = Bytes::from(bytes);
+        let mut backoff = Backoff::default();
+        loop {
+            let path = Path::from(name);
+            let payload = PutPayload::from(bytes.clone());
+            let put = self.objects.put_opts(&path, payload, PutMode::Create.into()).await;
+            let failure = match put {
+                Ok(_) if !self.is_remote() => return Ok(()),
+                Ok(_) => RepositoryError::Lost { object: self.full_name(name) },
+                Err(source) => {
+                    let is_final = is_final(&source) && !is_conflict(&source);
+                    let failure = self.write_error(name, source);
+                    if !self.is_remote() || is_final {
+                        return Err(failure);
+                    }
+                    failure
+                }
+            };
+            match self.read(name).await {
+                Ok(Some(found)) if found == bytes => return Ok(()),
+                Ok(Some(_)) => return Err(failure),
+                Ok(None) | Err(_) => {}
+            }
+            if !backoff.wait().await {
+                return Err(failure);
+            }
+        }
     }
 
     /// Begins a large object; its name appears when the upload finishes.
@@ -83,16 +158,29 @@ impl Store {
         name: &str,
         config: UploadConfig,
     ) -> Result<Upload, RepositoryError> {
-        let object = format!("{}/{name}", self.url);
-        match self.objects.put_multipart(&Path::from(name)).await {
-            Ok(parts) => Ok(Upload::new(object, parts, config)),
-            Err(source) => Err(RepositoryError::Write { object, source }),
+        let path = Path::from(name);
+        // A beginning whose answer was lost is ended with the backup that it was for.
+        let begun = self.again(|| self.objects.put_multipart(&path)).await;
+        let parts = begun.map_err(|source| self.write_error(name, source))?;
+        Ok(Upload::new(self.clone(), name.to_owned(), parts, config))
+    }
+
+    /// Whether an object store really has what it said it took.
+    pub(super) async fn check_stored(
+        &self,
+        name: &str,
+        bytes: u64,
+    ) -> Result<bool, RepositoryError> {
+        if !self.is_remote() {
+            return Ok(true);
         }
+        Ok(self.size(name).await? == Some(bytes))
     }
 
     /// Reads a whole small object; `None` if there is none of that name.
     pub(crate) async fn read(&self, name: &str) -> Result<Option<Bytes>, RepositoryError> {
-        let read = async { self.objects.get(&Path::from(name)).await?.bytes().await };
+        let path = Path::from(name);
+        let read = self.again(|| async { self.objects.get(&path).await?.bytes().await });
         match read.await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -106,34 +194,79 @@ impl Store {
         name: &str,
         range: Range<u64>,
     ) -> Result<Bytes, RepositoryError> {
-        self.objects
-            .get_range(&Path::from(name), range)
-            .await
-            .map_err(|source| self.read_error(name, source))
+        let path = Path::from(name);
+        let read = self.again(|| self.objects.get_range(&path, range.clone()));
+        read.await.map_err(|source| self.read_error(name, source))
     }
 
     /// An object's size; `None` if there is none of that name.
     pub(crate) async fn size(&self, name: &str) -> Result<Option<u64>, RepositoryError> {
-        match self.objects.head(&Path::from(name)).await {
+        let path = Path::from(name);
+        match self.again(|| self.objects.head(&path)).await {
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(source) => Err(self.read_error(name, source)),
         }
     }
 
+    /// Asks an object store until it answers or the tries are used up.
+    async fn again<T, F>(&self, mut ask: impl FnMut() -> F) -> Result<T, object_store::Error>
+    where
+        F: Future<Output = Result<T, object_store::Error>>,
+    {
+        let mut backoff = Backoff::default();
+        loop {
+            match ask().await {
+                Err(error) if self.is_remote() && !is_final(&error) && backoff.wait().await => {
+                    tracing::debug!(%error, "asking the object store again");
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// When the newest object below a prefix appeared.
+    pub(super) async fn last_modified(
+        &self,
+        prefix: &str,
+    ) -> Result<Option<Timestamp>, RepositoryError> {
+        let path = Path::from(prefix);
+        let listed = self.again(|| {
+            let seconds =
+                self.objects.list(Some(&path)).map_ok(|meta| meta.last_modified.timestamp());
+            seconds
+                .try_fold(None, async |newest: Option<i64>, seconds| Ok(newest.max(Some(seconds))))
+        });
+        let newest = listed.await.map_err(|source| self.read_error(prefix, source))?;
+        Ok(newest.and_then(|seconds| Timestamp::from_second(seconds).ok()))
+    }
+
+    /// Whether there is anything below a prefix. Some object stores list a prefix for a while after the
+    /// last object below it has gone.
+    pub(super) async fn holds_anything(&self, prefix: &str) -> Result<bool, RepositoryError> {
+        Ok(!self.is_remote() || self.last_modified(prefix).await?.is_some())
+    }
+
     /// Names of the prefixes directly below the root.
     pub(crate) async fn prefixes(&self) -> Result<Vec<String>, RepositoryError> {
-        let listing = self
-            .objects
-            .list_with_delimiter(None)
-            .await
-            .map_err(|source| self.read_error("", source))?;
+        let listed = self.again(|| self.objects.list_with_delimiter(None)).await;
+        let listing = listed.map_err(|source| self.read_error("", source))?;
         Ok(listing.common_prefixes.iter().map(ToString::to_string).collect())
+    }
+
+    /// Names of the prefixes below which there is nothing but unfinished uploads, and of others.
+    pub(crate) async fn prefixes_of_uploads(&self) -> Result<Vec<String>, RepositoryError> {
+        let Place::Remote { uploads: Some(uploads) } = &self.place else { return Ok(Vec::new()) };
+        let listed = self.again(|| uploads.list("")).await;
+        let listed = listed.map_err(|source| self.read_error("?uploads", source))?;
+        let prefix = |name: &str| name.split_once('/').map(|(prefix, _)| prefix.to_owned());
+        Ok(listed.iter().filter_map(|upload| prefix(&upload.name)).collect())
     }
 
     /// Removes an object; a missing one is not an error.
     pub(crate) async fn delete(&self, name: &str) -> Result<(), RepositoryError> {
-        match self.objects.delete(&Path::from(name)).await {
+        let path = Path::from(name);
+        match self.again(|| self.objects.delete(&path)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => self.sync_parent(name).await,
             Err(source) => Err(self.write_error(name, source)),
         }
@@ -147,22 +280,45 @@ impl Store {
 
     /// Removes everything below a prefix, unfinished uploads included where the store shows them.
     async fn delete_prefix(&self, prefix: &str) -> Result<(), RepositoryError> {
-        if let Some(directory) = &self.directory {
+        if let Place::Directory(directory) = &self.place {
             let removed = remove_tree(&directory.join(prefix)).await;
             return removed.map_err(|error| self.write_error(prefix, generic(error)));
         }
-        let below = self.objects.list(Some(&Path::from(prefix)));
-        below
-            .try_for_each_concurrent(DELETES_IN_FLIGHT, |meta| async move {
-                self.objects.delete(&meta.location).await
-            })
+        self.end_uploads(prefix).await?;
+        let path = Path::from(prefix);
+        let names: Vec<Path> = self
+            .again(|| self.objects.list(Some(&path)).map_ok(|meta| meta.location).try_collect())
             .await
-            .map_err(|source| self.write_error(prefix, source))
+            .map_err(|source| self.read_error(prefix, source))?;
+        let deletes = stream::iter(names).map(async |name| match self.delete_path(&name).await {
+            Err(source) => Err(self.write_error(name.as_ref(), source)),
+            Ok(()) => Ok(()),
+        });
+        deletes.buffer_unordered(DELETES_IN_FLIGHT).try_collect().await
+    }
+
+    async fn delete_path(&self, path: &Path) -> Result<(), object_store::Error> {
+        match self.again(|| self.objects.delete(path)).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            deleted => deleted,
+        }
+    }
+
+    /// Ends unfinished uploads below a prefix, which cost money and no listing of objects shows.
+    pub(super) async fn end_uploads(&self, prefix: &str) -> Result<(), RepositoryError> {
+        let Place::Remote { uploads: Some(uploads) } = &self.place else { return Ok(()) };
+        let below = format!("{prefix}/");
+        let listed = self.again(|| uploads.list(&below)).await;
+        for upload in listed.map_err(|source| self.read_error(prefix, source))? {
+            let ended = self.again(|| uploads.end(&upload)).await;
+            ended.map_err(|source| self.write_error(&upload.name, source))?;
+        }
+        Ok(())
     }
 
     /// Makes a removal durable: the object store syncs what it writes but not what it deletes.
     async fn sync_parent(&self, name: &str) -> Result<(), RepositoryError> {
-        let Some(directory) = &self.directory else { return Ok(()) };
+        let Place::Directory(directory) = &self.place else { return Ok(()) };
         let object = directory.join(name);
         let sync = async {
             match object.parent() {
@@ -173,12 +329,17 @@ impl Store {
         sync.await.map_err(|error| self.write_error(name, generic(error)))
     }
 
-    fn write_error(&self, name: &str, source: object_store::Error) -> RepositoryError {
-        RepositoryError::Write { object: format!("{}/{name}", self.url), source }
+    /// An object's name as people know it.
+    pub(super) fn full_name(&self, name: &str) -> String {
+        format!("{}/{name}", self.url)
+    }
+
+    pub(super) fn write_error(&self, name: &str, source: object_store::Error) -> RepositoryError {
+        RepositoryError::Write { object: self.full_name(name), source }
     }
 
     fn read_error(&self, name: &str, source: object_store::Error) -> RepositoryError {
-        RepositoryError::Read { object: format!("{}/{name}", self.url), source }
+        RepositoryError::Read { object: self.full_name(name), source }
     }
 }
 

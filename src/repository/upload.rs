@@ -5,6 +5,7 @@ use object_store::{MultipartUpload, PutPayload};
 use tokio::task::JoinSet;
 
 use super::error::RepositoryError;
+use super::store::Store;
 
 /// How an object is cut and sent. Memory is at most `part_bytes × (parts_in_flight + 1)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,9 @@ impl Default for UploadConfig {
 /// An unfinished object. Without [`Upload::finish`] it never appears; unless aborted, stores may keep its
 /// parts for a while.
 pub(crate) struct Upload {
-    object: String,
+    store: Store,
+    name: String,
+    sent_bytes: u64,
     parts: Box<dyn MultipartUpload>,
     config: UploadConfig,
     pending: Vec<Bytes>,
@@ -34,12 +37,13 @@ pub(crate) struct Upload {
 
 impl Upload {
     pub(super) fn new(
-        object: String,
+        store: Store,
+        name: String,
         parts: Box<dyn MultipartUpload>,
         config: UploadConfig,
     ) -> Self {
         let (pending, in_flight) = (Vec::new(), JoinSet::new());
-        Self { object, parts, config, pending, pending_bytes: 0, in_flight }
+        Self { store, name, sent_bytes: 0, parts, config, pending, pending_bytes: 0, in_flight }
     }
 
     /// Appends; waits while too many parts are under way.
@@ -61,9 +65,17 @@ impl Upload {
         while !self.in_flight.is_empty() {
             self.settle_one().await?;
         }
-        match self.parts.complete().await {
-            Ok(_) => Ok(()),
-            Err(source) => Err(self.failed(source)),
+        let completed = self.parts.complete().await;
+        // The answer may have been lost, or have come from something that stores nothing.
+        let is_stored = self.store.check_stored(&self.name, self.sent_bytes).await;
+        match (completed, is_stored) {
+            (Ok(_), Ok(true)) => Ok(()),
+            (Err(_), Ok(true)) if self.store.is_remote() => Ok(()),
+            (Ok(_), Ok(false)) => {
+                Err(RepositoryError::Lost { object: self.store.full_name(&self.name) })
+            }
+            (Ok(_), Err(error)) => Err(error),
+            (Err(source), _) => Err(self.failed(source)),
         }
     }
 
@@ -71,7 +83,7 @@ impl Upload {
     pub(crate) async fn abort(mut self) {
         self.in_flight.shutdown().await;
         if let Err(error) = self.parts.abort().await {
-            tracing::warn!(object = self.object, %error, "cannot abort upload");
+            tracing::warn!(object = self.name, %error, "cannot abort upload");
         }
     }
 
@@ -86,6 +98,7 @@ impl Upload {
         while self.in_flight.len() >= self.config.parts_in_flight {
             self.settle_one().await?;
         }
+        self.sent_bytes += self.pending_bytes as u64;
         self.pending_bytes = 0;
         let part = PutPayload::from_iter(self.pending.drain(..));
         self.in_flight.spawn(self.parts.put_part(part));
@@ -101,6 +114,6 @@ impl Upload {
     }
 
     fn failed(&self, source: object_store::Error) -> RepositoryError {
-        RepositoryError::Write { object: self.object.clone(), source }
+        self.store.write_error(&self.name, source)
     }
 }

@@ -27,12 +27,16 @@ use self::appender::Appender;
 use self::assembler::Assembler;
 use super::error::RepositoryError;
 use super::index::FileRecord;
-use super::store::Store;
+use super::seal::Recipients;
+use super::store::{Store, StoreOptions};
 use super::upload::UploadConfig;
 use super::url::RepositoryUrl;
-use super::{INDEX_NAME, LAYOUT, MANIFEST_NAME, STARTED_NAME, compress, index, object_name};
+use super::{
+    FILES_NAME, INDEX_NAME, LAYOUT, MANIFEST_NAME, STARTED_NAME, compress, index, object_name,
+};
 use crate::pipeline::manifest::{
-    BackupId, Digest, Manifest, SinkSeen, Storage, StoredObject, Witness,
+    BackupId, Digest, Encryption, FORMAT_VERSION, Manifest, SinkSeen, Storage, StoredObject,
+    Witness,
 };
 use crate::sink::{Entry, Needs, Piece, Receipt, Sink, SinkError, SinkFile};
 
@@ -50,6 +54,10 @@ pub struct PackConfig {
     pub workers: usize,
     /// How objects are sent.
     pub upload: UploadConfig,
+    /// Whom to encrypt for; nobody: not encrypted.
+    pub recipients: Recipients,
+    /// How to reach an object store.
+    pub store: StoreOptions,
 }
 
 impl Default for PackConfig {
@@ -61,6 +69,8 @@ impl Default for PackConfig {
             compression_level: 3,
             workers,
             upload: UploadConfig::default(),
+            recipients: Recipients::default(),
+            store: StoreOptions::default(),
         }
     }
 }
@@ -114,6 +124,12 @@ struct Committed {
     data_bytes: u64,
 }
 
+/// What was written beside the packs.
+struct Stored {
+    index: StoredObject,
+    files: Option<StoredObject>,
+}
+
 /// Why the workers stopped: whoever fails writes it down before hanging up.
 #[derive(Clone, Debug, Default)]
 struct Failure(Arc<OnceLock<Arc<RepositoryError>>>);
@@ -141,8 +157,9 @@ impl PackSink {
         config: PackConfig,
     ) -> Result<Self, SinkError> {
         let started = async {
-            let store = Store::create(url).await?;
+            let store = Store::create(url, &config.store).await?;
             mark_started(&store, &id).await?;
+            refuse_existing(&store, &id).await?;
             Ok::<_, RepositoryError>(store)
         };
         match started.await {
@@ -154,8 +171,9 @@ impl PackSink {
     fn start(store: Store, id: BackupId, config: PackConfig) -> Self {
         let failure = Failure::default();
         let (commands, queue) = mpsc::channel(COMMANDS_WAITING_MAX);
-        let (blocks, frames) =
-            super::lanes::start(config.workers, || compress::worker(config.compression_level));
+        let (blocks, frames) = super::lanes::start(config.workers, || {
+            compress::worker(config.compression_level, config.recipients.clone())
+        });
         let (packs, packs_made) = oneshot::channel();
         let stop = CancellationToken::new();
         let mut appender = Appender::new(store.clone(), &id, &config, frames, packs, stop.clone());
@@ -176,12 +194,35 @@ impl PackSink {
         committed.await.map_err(|_| self.failure.at(self.store.url()))
     }
 
-    async fn write_index(&self, made: &Committed) -> Result<StoredObject, RepositoryError> {
-        let bytes = index::encode(&self.id, &made.packs, made.files.iter())
-            .map_err(RepositoryError::Compress)?;
+    /// Writes the index; of an encrypted backup it has no files, which stand in an object of their own.
+    async fn write_index(&self, made: &Committed) -> Result<Stored, RepositoryError> {
+        let recipients = &self.config.recipients;
+        if recipients.is_empty() {
+            let bytes = self.encode(&made.packs, &made.files)?;
+            return Ok(Stored { index: self.write_object(INDEX_NAME, bytes).await?, files: None });
+        }
+        let index = self.write_object(INDEX_NAME, self.encode(&made.packs, &[])?).await?;
+        let files = recipients.seal(self.encode(&[], &made.files)?);
+        let files = files.map_err(RepositoryError::Compress)?;
+        Ok(Stored { index, files: Some(self.write_object(FILES_NAME, files).await?) })
+    }
+
+    fn encode(
+        &self,
+        packs: &[index::PackRecord],
+        files: &[FileRecord],
+    ) -> Result<Vec<u8>, RepositoryError> {
+        index::encode(&self.id, packs, files.iter()).map_err(RepositoryError::Compress)
+    }
+
+    async fn write_object(
+        &self,
+        object: &str,
+        bytes: Vec<u8>,
+    ) -> Result<StoredObject, RepositoryError> {
         let blake3 = Digest::of(&bytes);
-        let stored = StoredObject { name: INDEX_NAME.into(), bytes: bytes.len() as u64, blake3 };
-        let name = object_name(&self.id, INDEX_NAME);
+        let stored = StoredObject { name: object.into(), bytes: bytes.len() as u64, blake3 };
+        let name = object_name(&self.id, object);
         let mut upload = self.store.upload(&name, self.config.upload).await?;
         let written = async {
             upload.write(Bytes::from(bytes)).await?;
@@ -200,16 +241,23 @@ impl PackSink {
         &self,
         mut manifest: Manifest,
         made: &Committed,
-        index: StoredObject,
+        Stored { index, files }: Stored,
     ) -> Result<u64, RepositoryError> {
         let storage = Storage {
             layout: LAYOUT.into(),
             packs: made.packs.len() as u64,
             pack_bytes: made.packs.iter().map(|pack| pack.bytes).sum(),
             index,
+            files,
+            encryption: self.encryption(),
         };
-        let stored_bytes = storage.pack_bytes + storage.index.bytes;
-        let seen = SinkSeen { objects: storage.packs + 1, bytes: stored_bytes };
+        let of_files = storage.files.as_ref().map_or(0, |files| files.bytes);
+        let stored_bytes = storage.pack_bytes + storage.index.bytes + of_files;
+        let objects = storage.packs + 1 + u64::from(storage.files.is_some());
+        let seen = SinkSeen { objects, bytes: stored_bytes };
+        if storage.encryption.is_some() {
+            manifest.format_version = FORMAT_VERSION;
+        }
         manifest.backup_id = self.id.clone();
         manifest.witnesses.sink = Some(Witness { holds: true, seen });
         manifest.totals.files = made.files.len() as u64;
@@ -226,10 +274,24 @@ impl PackSink {
         Ok(stored_bytes)
     }
 
+    fn encryption(&self) -> Option<Encryption> {
+        let recipients = &self.config.recipients;
+        let age_recipients = || recipients.names();
+        (!recipients.is_empty()).then(|| Encryption { age_recipients: age_recipients() })
+    }
+
+    /// An upload whose beginning was not answered was begun again; nobody else would end the first.
+    async fn end_lost_uploads(&self) {
+        if let Err(error) = self.store.end_uploads(self.id.as_str()).await {
+            tracing::warn!(id = %self.id, %error, "unfinished uploads may be left; prune ends them");
+        }
+    }
+
     async fn publish(&self, manifest: Manifest) -> Result<u64, SinkError> {
         let made = self.gather().await?;
         let written = async {
             let index = self.write_index(&made).await?;
+            self.end_lost_uploads().await;
             self.write_manifest(manifest, &made, index).await
         };
         written.await.map_err(|error| write_error(self.store.url(), error))
@@ -280,7 +342,7 @@ impl Sink for PackSink {
             Ok(stored_bytes) => {
                 let (store, id) = self.stop().await;
                 clear_started(&store, &id).await;
-                Ok(Receipt { location, stored_bytes })
+                Ok(Receipt::new(location, stored_bytes))
             }
             Err(error) => {
                 self.abort().await;
@@ -326,8 +388,21 @@ fn spawn(
     })
 }
 
+/// The mark names its writer: two that write one backup must not meet, and a lost answer is not taken
+/// for another writer.
 async fn mark_started(store: &Store, id: &BackupId) -> Result<(), RepositoryError> {
-    store.put_new(&object_name(id, STARTED_NAME), Vec::new()).await
+    let writer = uuid::Uuid::new_v4().to_string();
+    store.put_new(&object_name(id, STARTED_NAME), writer.into_bytes()).await
+}
+
+/// What would be written over it must not be there; nor would an abort leave it.
+async fn refuse_existing(store: &Store, id: &BackupId) -> Result<(), RepositoryError> {
+    let manifest = object_name(id, MANIFEST_NAME);
+    if store.size(&manifest).await?.is_none() {
+        return Ok(());
+    }
+    clear_started(store, id).await;
+    Err(RepositoryError::OtherBackup { object: store.full_name(&manifest) })
 }
 
 /// Only tidiness: with a manifest beside it the mark means nothing.

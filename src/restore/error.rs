@@ -9,6 +9,7 @@ use galera_protocol::id::StateId;
 
 use super::tool::Version;
 use crate::pipeline::manifest::Flavour;
+use crate::pipeline::{PipelineError, Side};
 use crate::repository::RepositoryError;
 
 /// Why a restore fails.
@@ -56,6 +57,32 @@ pub enum RestoreError {
     /// The repository does not give the backup.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
+    /// A stream does not arrive in the target.
+    #[error(transparent)]
+    Stream(#[from] PipelineError),
+    /// A stream or archive ends before its end.
+    #[error("{} is not a whole backup", file.display())]
+    Incomplete {
+        /// The file.
+        file: PathBuf,
+    },
+    /// An archive cannot be read.
+    #[error("read archive {}", file.display())]
+    Archive {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: io::Error,
+    },
+    /// A member of an archive is not what the archive's list says.
+    #[error("{member} in {} is damaged or missing", file.display())]
+    DamagedMember {
+        /// The archive.
+        file: PathBuf,
+        /// The member.
+        member: String,
+    },
     /// The directory does not hold a backup.
     #[error("{} holds no backup: no {missing}", directory.display())]
     NoBackup {
@@ -171,8 +198,16 @@ impl RestoreError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Repository(error) => error.exit_code(),
+            Self::Stream(error) => match error.side() {
+                Side::Stream | Side::Transport => 65,
+                Side::Sink => 74,
+                Side::Stopped | Side::Internal => 100,
+            },
             Self::NotPrepared => 64,
             Self::NoBackup { .. }
+            | Self::Incomplete { .. }
+            | Self::Archive { .. }
+            | Self::DamagedMember { .. }
             | Self::Unfinished
             | Self::EncryptedFiles { .. }
             | Self::EncryptedTablespaces

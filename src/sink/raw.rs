@@ -1,11 +1,13 @@
-//! `xbstream:FILE`, `xbstream:-` — the stream as the donor sent it.
+//! `xbstream:FILE`, `xbstream:-`, `exec:COMMAND` — the stream as the donor sent it.
 //!
 //! From a donor, bytes pass as they are. From a source that has files but no stream, such as a
 //! repository, an equivalent stream is made of them.
 //!
 //! A file is written as `FILE.partial` and appears by a rename at commit. What was written to standard
 //! output or a pipe cannot be taken back: there, only the exit status tells a whole stream from a part.
+//! A command ([`command`]) is killed rather than shown an end of input that is none.
 
+mod command;
 mod output;
 
 use std::collections::BTreeSet;
@@ -17,7 +19,10 @@ use galera_protocol::xbstream::{EntryPath, FILES_MAX};
 
 use super::{Entry, Needs, Piece, Receipt, Sink, SinkError, SinkFile};
 use crate::pipeline::manifest::Manifest;
+pub(in crate::sink) use output::Place;
 use output::{Output, Queue};
+
+pub use command::{CommandError, CommandLine};
 
 /// Where the stream goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +31,8 @@ pub enum RawTarget {
     File(PathBuf),
     /// Standard output.
     Stdout,
+    /// A command's standard input.
+    Command(CommandLine),
 }
 
 /// Writes a stream.
@@ -73,7 +80,10 @@ impl Sink for Raw {
     }
 
     async fn stream(&mut self, bytes: Bytes) -> Result<(), SinkError> {
-        self.output.queue().write([bytes, Bytes::new()]).await
+        match self.output.queue().write([bytes, Bytes::new()]).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.output.explain(error).await),
+        }
     }
 
     async fn commit(self, _: Manifest) -> Result<Receipt, SinkError> {

@@ -1,7 +1,10 @@
 //! One conformance suite for every sink: what it commits is what it was given, and whatever fails,
 //! at whatever step, nothing that looks like a backup is left.
 
+mod command;
+mod copies;
 mod datadir;
+mod encryption;
 mod faulty;
 mod mbstream;
 mod model;
@@ -9,6 +12,7 @@ mod raw;
 mod streams;
 mod subjects;
 mod suite;
+mod tar_archive;
 mod vectors;
 
 /// Runs the whole suite against a kind of sink.
@@ -57,5 +61,7 @@ macro_rules! conforms {
 
 conforms!(conforming_datadir, crate::subjects::DatadirSubject);
 conforms!(conforming_discard, crate::subjects::DiscardSubject);
+conforms!(conforming_spooled, crate::subjects::SpooledSubject);
+conforms!(conforming_tar, crate::subjects::TarSubject);
 conforms!(conforming_raw, crate::subjects::RawSubject);
 conforms!(conforming_repository, crate::subjects::RepositorySubject);

@@ -2,13 +2,18 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use galera_sst::pipeline::manifest::{BackupId, Manifest};
 use galera_sst::repository::{PackConfig, PackSink, ReadConfig, Repository, RepositoryUrl};
+use galera_sst::sink::any::AnySink;
+use galera_sst::sink::copies::{Copies, Policy};
 use galera_sst::sink::datadir::{Datadir, DatadirOptions, Grastate, MANIFEST_NAME};
 use galera_sst::sink::discard::Discard;
-use galera_sst::sink::raw::{Raw, RawTarget};
+use galera_sst::sink::raw::{CommandLine, Raw, RawTarget};
+use galera_sst::sink::spooled::{SpoolOptions, Spooled};
+use galera_sst::sink::tar::{SUMS_NAME, Tar, TarOptions};
 use galera_sst::sink::{Sink, SinkError};
 use tempfile::TempDir;
 
@@ -101,6 +106,141 @@ impl Subject for RawSubject {
 
     fn is_untouched(&self) -> bool {
         is_empty(self.0.path())
+    }
+}
+
+/// A command that stores at the end of its input.
+pub(crate) struct CommandSubject(TempDir);
+
+impl Subject for CommandSubject {
+    type Sink = Raw;
+
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("temporary directory"))
+    }
+
+    async fn sink(&self) -> Result<Raw, SinkError> {
+        let line = CommandLine {
+            command: "content=$(base64) && echo \"$content\" >\"$PLACE\"/backup".into(),
+            environment: vec![("PLACE".into(), self.0.path().display().to_string())],
+            limit: Duration::from_secs(30),
+        };
+        Raw::create(RawTarget::Command(line), true).await
+    }
+
+    async fn visible(&self) -> Option<Files> {
+        let backup = self.0.path().join("backup");
+        backup.exists().then_some(())?;
+        let decoded = std::process::Command::new("base64").arg("-d").arg(backup).output();
+        Some(files_of_stream(&decoded.expect("base64").stdout).expect("a whole stream"))
+    }
+
+    fn is_untouched(&self) -> bool {
+        is_empty(self.0.path())
+    }
+}
+
+/// An archive; some files go straight in, some wait.
+pub(crate) struct TarSubject(TempDir);
+
+impl TarSubject {
+    pub(crate) fn options(&self) -> TarOptions {
+        let target = RawTarget::File(self.0.path().join("backup.tar"));
+        TarOptions { target, spool: None, spool_bytes_max: 1 << 20, sync: false }
+    }
+}
+
+impl Subject for TarSubject {
+    type Sink = Tar;
+
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("temporary directory"))
+    }
+
+    async fn sink(&self) -> Result<Tar, SinkError> {
+        Tar::create(self.options()).await
+    }
+
+    async fn visible(&self) -> Option<Files> {
+        let archive = fs::read(self.0.path().join("backup.tar")).ok()?;
+        Some(files_of_archive(&archive))
+    }
+
+    fn is_untouched(&self) -> bool {
+        is_empty(self.0.path())
+    }
+}
+
+/// The files of an archive, without the two that every archive has.
+pub(crate) fn files_of_archive(archive: &[u8]) -> Files {
+    let mut files = Files::new();
+    for entry in tar::Archive::new(archive).entries().expect("archive") {
+        let mut entry = entry.expect("entry");
+        let name = String::from_utf8(entry.path_bytes().into_owned()).expect("UTF-8");
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut content).expect("content");
+        files.insert(name, content);
+    }
+    files.remove(MANIFEST_NAME).expect("manifest");
+    files.remove(SUMS_NAME).expect("hashes");
+    files
+}
+
+/// A repository behind a spool.
+pub(crate) struct SpooledSubject(RepositorySubject, TempDir);
+
+impl Subject for SpooledSubject {
+    type Sink = Spooled<PackSink>;
+
+    fn new() -> Self {
+        Self(RepositorySubject::new(), tempfile::tempdir().expect("temporary directory"))
+    }
+
+    async fn sink(&self) -> Result<Spooled<PackSink>, SinkError> {
+        let directory = self.1.path().to_path_buf();
+        let options = SpoolOptions { directory, bytes_max: 1 << 20 };
+        Spooled::new(self.0.sink().await?, options).await.map_err(|(_, error)| error)
+    }
+
+    async fn visible(&self) -> Option<Files> {
+        self.0.visible().await
+    }
+
+    fn is_untouched(&self) -> bool {
+        self.0.is_untouched() && is_empty(self.1.path())
+    }
+}
+
+/// A data directory, a stream and a repository at once.
+pub(crate) struct CopiesSubject(DatadirSubject, RawSubject, RepositorySubject);
+
+impl Subject for CopiesSubject {
+    type Sink = Copies<AnySink>;
+
+    fn new() -> Self {
+        Self(DatadirSubject::new(), RawSubject::new(), RepositorySubject::new())
+    }
+
+    async fn sink(&self) -> Result<Copies<AnySink>, SinkError> {
+        let opened = vec![
+            ("data".to_owned(), self.0.sink().await.map(|sink| AnySink::Datadir(Box::new(sink)))),
+            ("stream".to_owned(), self.1.sink().await.map(|sink| AnySink::Raw(Box::new(sink)))),
+            ("packs".to_owned(), self.2.sink().await.map(|sink| AnySink::Packs(Box::new(sink)))),
+        ];
+        Copies::new(opened, Policy::All).await
+    }
+
+    /// All three show the same, or none shows anything.
+    async fn visible(&self) -> Option<Files> {
+        let [first, second, third] =
+            [self.0.visible().await, self.1.visible().await, self.2.visible().await];
+        assert_eq!(first, second);
+        assert_eq!(first, third);
+        first
+    }
+
+    fn is_untouched(&self) -> bool {
+        self.0.is_untouched() && self.1.is_untouched() && self.2.is_untouched()
     }
 }
 

@@ -3,7 +3,7 @@ use super::*;
 pub(crate) fn sample() -> Manifest {
     let at = |text: &str| text.parse::<Timestamp>().expect("valid time");
     Manifest {
-        format_version: FORMAT_VERSION,
+        format_version: PLAIN_FORMAT_VERSION,
         backup_id: BackupId::new(at("2026-11-22T16:18:17Z"), 0x1a2b_3c4d),
         group: "lab".into(),
         state: StateSeen {
@@ -72,8 +72,8 @@ fn unknown_fields_are_ignored() {
 
 #[test]
 fn a_greater_version_is_refused_before_the_rest_is_read() {
-    let error = Manifest::decode(br#"{"format_version": 2, "all": "different"}"#);
-    assert!(matches!(error, Err(ManifestError::Newer { found: 2 })));
+    let error = Manifest::decode(br#"{"format_version": 3, "all": "different"}"#);
+    assert!(matches!(error, Err(ManifestError::Newer { found: 3 })));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use galera_protocol::xbstream::EntryPath;
 use serde::{Deserialize, Serialize};
 
 use super::{ENTRIES_MAX, Extent, FileRecord, Index, PackRecord};
-use crate::pipeline::manifest::{BackupId, Digest, FORMAT_VERSION};
+use crate::pipeline::manifest::{BackupId, Digest, FORMAT_VERSION, PLAIN_FORMAT_VERSION};
 use crate::repository::error::{Fault, RepositoryError};
 
 /// The longest line that is read: a file with a million extents.
@@ -67,7 +67,7 @@ pub(crate) fn encode<'a>(
     let end = End { packs: packs.len(), files: files.len() };
     let mut out = zstd::Encoder::new(Vec::new(), COMPRESSION_LEVEL)?;
     out.include_checksum(true)?;
-    let head = Head { format_version: FORMAT_VERSION, backup_id: id.clone() };
+    let head = Head { format_version: PLAIN_FORMAT_VERSION, backup_id: id.clone() };
     write_line(&mut out, &Line::Index(head))?;
     for pack in packs {
         write_line(&mut out, &Line::Pack(pack.into()))?;
@@ -95,10 +95,33 @@ pub(crate) fn decode(
         .map_err(|_| damaged(Fault::IndexLine { line: 0 }))?;
     let mut lines = Lines { from: BufReader::new(decoder), number: 0, text: Vec::new() };
     match lines.next().map_err(damaged)? {
-        Some(Line::Index(head)) if head.backup_id == *id => {}
+        Some(Line::Index(head))
+            if head.backup_id == *id && head.format_version <= FORMAT_VERSION => {}
         Some(_) | None => return Err(damaged(Fault::IndexLine { line: 1 })),
     }
     read_records(&mut lines, damaged)?.check()
+}
+
+/// Reads the list of files of an encrypted backup, whose index has packs only.
+pub(crate) fn decode_files(
+    object: &str,
+    id: &BackupId,
+    compressed: &[u8],
+    packs: Index,
+) -> Result<Index, RepositoryError> {
+    let damaged = |fault| RepositoryError::damaged(object, fault);
+    let decoder = zstd::Decoder::with_buffer(compressed)
+        .map_err(|_| damaged(Fault::IndexLine { line: 0 }))?;
+    let mut lines = Lines { from: BufReader::new(decoder), number: 0, text: Vec::new() };
+    match lines.next().map_err(damaged)? {
+        Some(Line::Index(head)) if head.backup_id == *id => {}
+        Some(_) | None => return Err(damaged(Fault::IndexLine { line: 1 })),
+    }
+    let listed = read_records(&mut lines, damaged)?;
+    if !listed.packs.is_empty() {
+        return Err(damaged(Fault::Packs));
+    }
+    Index { files: listed.files, ..packs }.check()
 }
 
 fn read_records<R: BufRead>(

@@ -17,6 +17,7 @@ fn small() -> PackConfig {
         compression_level: 1,
         workers: 3,
         upload: UploadConfig { part_bytes: 700, parts_in_flight: 2 },
+        ..PackConfig::default()
     }
 }
 
@@ -228,7 +229,7 @@ async fn a_taken_name_is_refused_and_kept() {
     first.commit(sample()).await.expect("commits");
     let manifest = fixture.place().join("manifest.json");
     let before = std::fs::read(&manifest).expect("a manifest");
-    let store = Store::create(&fixture.url).await.expect("a store");
+    let store = Store::create(&fixture.url, &StoreOptions::default()).await.expect("a store");
     let second = PackSink::start(store, fixture.id.clone(), small());
     assert!(second.gather().await.is_ok());
     assert!(second.store.put_new(&object_name(&fixture.id, MANIFEST_NAME), vec![]).await.is_err());

@@ -1,4 +1,4 @@
-//! One file, pipe or device, and the thread that writes it.
+//! One file, pipe, device or command, and the thread that writes it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use tokio::sync::{mpsc, oneshot};
 
 use super::RawTarget;
+use super::command::{CommandLine, Running};
 use crate::sink::{Receipt, SinkError, blocking};
 
 /// Writes that wait, of up to 1 MiB each.
@@ -29,15 +30,18 @@ pub(super) struct Output {
     sync: bool,
 }
 
-#[derive(Clone, Debug)]
-enum Place {
+#[derive(Debug)]
+pub(in crate::sink) enum Place {
     /// Appears by a rename.
     File {
+        scheme: &'static str,
         target: PathBuf,
         partial: PathBuf,
         /// Keeps other processes away as long as it is open.
-        _lock: Arc<File>,
+        _lock: File,
     },
+    /// Sees an end of its input only at commit.
+    Command { line: String, running: Box<Running> },
     /// Is there already, and cannot be taken back.
     Stream { name: String },
 }
@@ -61,8 +65,8 @@ enum Job {
 impl Output {
     pub(super) async fn open(target: RawTarget, sync: bool) -> Result<Self, SinkError> {
         blocking(move || {
-            let (place, file) = Place::open(target)?;
-            // A pipe has nothing to sync.
+            let (place, file) = Place::open(target, "xbstream")?;
+            // Only a file of ours is ours to sync.
             let sync = sync && matches!(place, Place::File { .. });
             Ok(Self { queue: Queue::start(file, &place), place, sync })
         })
@@ -74,26 +78,68 @@ impl Output {
     }
 
     pub(super) async fn commit(self) -> Result<Receipt, SinkError> {
-        let written = self.queue.finish(self.sync).await;
-        let Self { place, .. } = self;
-        blocking(move || match written.and_then(|bytes| place.publish().map(|()| bytes)) {
-            Ok(stored_bytes) => Ok(Receipt { location: place.location(), stored_bytes }),
-            Err(error) => {
-                place.discard();
-                Err(error)
+        let Self { place, queue, sync } = self;
+        let written = queue.finish(sync).await;
+        // The last handle: the writing thread ends, and closes what it wrote to.
+        drop(queue);
+        match place {
+            Place::Command { line, running } => commit_command(line, running, written).await,
+            Place::File { .. } | Place::Stream { .. } => {
+                blocking(move || place.commit(written)).await
             }
-        })
-        .await
+        }
+    }
+
+    /// Why nothing more can be written, where the target tells more than the system's error.
+    pub(super) async fn explain(&mut self, error: SinkError) -> SinkError {
+        let Place::Command { line, running } = &mut self.place else { return error };
+        match running.why_closed().await {
+            Some(cause) => command_error(line, cause),
+            None => error,
+        }
     }
 
     pub(super) async fn abort(self) {
-        let Self { place, .. } = self;
-        blocking(move || place.discard()).await;
+        match self.place {
+            Place::Command { running, .. } => running.kill().await,
+            place @ (Place::File { .. } | Place::Stream { .. }) => {
+                blocking(move || place.discard()).await;
+            }
+        }
     }
 }
 
+async fn commit_command(
+    line: String,
+    mut running: Box<Running>,
+    written: Result<u64, SinkError>,
+) -> Result<Receipt, SinkError> {
+    let stored_bytes = match written {
+        Ok(written) => written,
+        Err(error) => {
+            let cause = running.why_closed().await;
+            running.kill().await;
+            return Err(cause.map_or(error, |cause| command_error(&line, cause)));
+        }
+    };
+    match running.finish().await {
+        Ok(said) => {
+            let location = format!("exec:{line}");
+            Ok(Receipt { said: Some(said), ..Receipt::new(location, stored_bytes) })
+        }
+        Err(error) => Err(command_error(&line, error)),
+    }
+}
+
+fn command_error(line: &str, error: super::CommandError) -> SinkError {
+    SinkError::Write { target: format!("exec:{line}"), source: io::Error::other(error) }
+}
+
 impl Place {
-    fn open(target: RawTarget) -> Result<(Self, File), SinkError> {
+    pub(in crate::sink) fn open(
+        target: RawTarget,
+        scheme: &'static str,
+    ) -> Result<(Self, File), SinkError> {
         let path = match target {
             RawTarget::Stdout => {
                 let stdout = io::stdout().as_fd().try_clone_to_owned();
@@ -101,6 +147,7 @@ impl Place {
                 let file = stdout.map_err(|source| create_error(Path::new("-"), source))?;
                 return Ok((Self::Stream { name }, File::from(file)));
             }
+            RawTarget::Command(line) => return Self::start(&line),
             RawTarget::File(path) => path,
         };
         match fs::metadata(&path) {
@@ -108,8 +155,16 @@ impl Place {
                 Err(SinkError::Occupied { target: path.display().to_string() })
             }
             Ok(_) => Self::open_device(&path),
-            Err(_) => Self::open_partial(path),
+            Err(_) => Self::open_partial(path, scheme),
         }
+    }
+
+    fn start(line: &CommandLine) -> Result<(Self, File), SinkError> {
+        let command = &line.command;
+        let started = Running::start(line)
+            .map_err(|source| SinkError::Create { target: format!("exec:{command}"), source })?;
+        let (running, input) = started;
+        Ok((Self::Command { line: command.clone(), running: Box::new(running) }, input))
     }
 
     fn open_device(path: &Path) -> Result<(Self, File), SinkError> {
@@ -118,13 +173,26 @@ impl Place {
         Ok((Self::Stream { name: path.display().to_string() }, file))
     }
 
-    fn open_partial(target: PathBuf) -> Result<(Self, File), SinkError> {
+    fn open_partial(target: PathBuf, scheme: &'static str) -> Result<(Self, File), SinkError> {
         let failed = |source| create_error(&target, source);
         let mut name = target.file_name().ok_or_else(|| failed(invalid()))?.to_os_string();
         name.push(".partial");
         let partial = target.with_file_name(name);
         let (file, lock) = create_locked(&partial).map_err(failed)?;
-        Ok((Self::File { target, partial, _lock: Arc::new(lock) }, file))
+        Ok((Self::File { scheme, target, partial, _lock: lock }, file))
+    }
+
+    pub(in crate::sink) fn commit(
+        &self,
+        written: Result<u64, SinkError>,
+    ) -> Result<Receipt, SinkError> {
+        match written.and_then(|bytes| self.publish().map(|()| bytes)) {
+            Ok(stored_bytes) => Ok(Receipt::new(self.location(), stored_bytes)),
+            Err(error) => {
+                self.discard();
+                Err(error)
+            }
+        }
     }
 
     fn publish(&self) -> Result<(), SinkError> {
@@ -144,17 +212,23 @@ impl Place {
         synced.map_err(failed)
     }
 
-    fn discard(&self) {
+    pub(in crate::sink) fn discard(&self) {
         let Self::File { partial, .. } = self else { return };
         if let Err(error) = fs::remove_file(partial) {
             tracing::warn!(file = %partial.display(), %error, "remove unfinished stream");
         }
     }
 
-    fn location(&self) -> String {
+    /// Whether what was written can be changed until it appears.
+    pub(in crate::sink) const fn is_file(&self) -> bool {
+        matches!(self, Self::File { .. })
+    }
+
+    pub(in crate::sink) fn location(&self) -> String {
         match self {
-            Self::File { target, .. } => format!("xbstream:{}", target.display()),
+            Self::File { scheme, target, .. } => format!("{scheme}:{}", target.display()),
             Self::Stream { name } => name.clone(),
+            Self::Command { line, .. } => format!("exec:{line}"),
         }
     }
 }

@@ -1,0 +1,102 @@
+//! Which backups stay, and what a killed job left.
+//!
+//! Rules are restic's: each keeps the newest backup of each of the last *n* hours, days, weeks, months or
+//! years in which there is one, and a backup stays if any rule keeps it. They hold for each group by
+//! itself. The newest good backup of a group stays whatever the rules say, unless forced.
+//!
+//! An unfinished backup is swept only when nothing has happened in it for a safe time: it may be one
+//! that is being written at this moment.
+
+mod rules;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::error::RepositoryError;
+use super::reader::{Listed, Repository};
+use crate::pipeline::manifest::BackupId;
+
+pub use rules::KeepRules;
+
+/// How to prune.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PruneConfig {
+    /// Which backups stay; without any rule, all do.
+    pub keep: KeepRules,
+    /// Removes the last good backup of a group as well, if no rule keeps it.
+    pub force: bool,
+    /// Time without any change after which an unfinished backup is nobody's.
+    pub incomplete_after: Duration,
+    /// Only tells what would be done.
+    pub dry_run: bool,
+}
+
+/// What prune did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Backups that stay.
+    pub kept: Vec<BackupId>,
+    /// Backups that went.
+    pub removed: Vec<BackupId>,
+    /// Unfinished backups that went, with their unfinished uploads.
+    pub swept: Vec<BackupId>,
+    /// Unfinished backups that are too young to go.
+    pub young: Vec<BackupId>,
+    /// Backups that stay because their manifest cannot be read, and why.
+    pub unreadable: Vec<(BackupId, String)>,
+}
+
+impl Repository {
+    /// Removes what no rule keeps, and sweeps unfinished backups.
+    pub async fn prune(&self, config: &PruneConfig) -> Result<Pruned, RepositoryError> {
+        let mut pruned = Pruned::default();
+        let listed = self.list().await?;
+        self.choose(listed, config, &mut pruned);
+        self.choose_incomplete(config, &mut pruned).await?;
+        if !config.dry_run {
+            for id in pruned.removed.iter().chain(&pruned.swept) {
+                self.remove(id).await?;
+            }
+            self.end_lost_uploads(&pruned.kept).await?;
+        }
+        Ok(pruned)
+    }
+
+    fn choose(&self, listed: Vec<Listed>, config: &PruneConfig, pruned: &mut Pruned) {
+        let mut groups: BTreeMap<String, Vec<BackupId>> = BTreeMap::new();
+        for backup in listed {
+            match backup.manifest {
+                Ok(manifest) => groups.entry(manifest.group).or_default().push(backup.id),
+                Err(error) => pruned.unreadable.push((backup.id, error.to_string())),
+            }
+        }
+        for ids in groups.into_values() {
+            let keep = config.keep.choose(&ids, !config.force);
+            for (id, keep) in ids.into_iter().zip(keep) {
+                if keep { &mut pruned.kept } else { &mut pruned.removed }.push(id);
+            }
+        }
+        pruned.kept.sort_unstable();
+        pruned.removed.sort_unstable();
+    }
+
+    async fn choose_incomplete(
+        &self,
+        config: &PruneConfig,
+        pruned: &mut Pruned,
+    ) -> Result<(), RepositoryError> {
+        let now = Timestamp::now();
+        for id in self.incomplete().await? {
+            let changed = self.last_change(&id).await?;
+            let age = now.duration_since(changed);
+            if age.unsigned_abs() >= config.incomplete_after && !age.is_negative() {
+                pruned.swept.push(id);
+            } else {
+                pruned.young.push(id);
+            }
+        }
+        Ok(())
+    }
+}

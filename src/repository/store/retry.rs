@@ -1,0 +1,52 @@
+//! When to ask an object store again, and when its answer stands.
+
+use std::time::Duration;
+
+use object_store::Error;
+
+/// Times that a question is asked again. The client below asks again by itself where it knows that
+/// nothing was done; this is for answers that were lost or cut.
+const TRIES_MAX: u32 = 4;
+
+/// Time before the second try; each later one takes twice as long.
+const FIRST_DELAY: Duration = Duration::from_millis(250);
+
+/// Counts tries and waits between them.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    tries: u32,
+}
+
+impl Backoff {
+    /// Waits for the next try; false if there is none.
+    pub(super) async fn wait(&mut self) -> bool {
+        if self.tries >= TRIES_MAX {
+            return false;
+        }
+        tokio::time::sleep(FIRST_DELAY * 2_u32.pow(self.tries)).await;
+        self.tries += 1;
+        true
+    }
+}
+
+/// True if asking again would give the same answer.
+pub(super) fn is_final(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::NotFound { .. }
+            | Error::InvalidPath { .. }
+            | Error::NotSupported { .. }
+            | Error::NotImplemented { .. }
+            | Error::UnknownConfigurationKey { .. }
+            | Error::PermissionDenied { .. }
+            | Error::Unauthenticated { .. }
+    ) || is_conflict(error)
+}
+
+/// True if an object is there that was not to be.
+pub(super) fn is_conflict(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotModified { .. }
+    )
+}

@@ -1,0 +1,218 @@
+//! A proxy before an object store that spoils chosen requests.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// Which requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// The beginning of a multipart upload.
+    Begin,
+    /// A part of one.
+    Part,
+    /// Its completion.
+    Complete,
+    /// A small object: the start mark, the manifest.
+    Manifest,
+    /// A read of an object.
+    Read,
+}
+
+impl What {
+    fn is(self, head: &str) -> bool {
+        let line = head.lines().next().unwrap_or_default();
+        let mut words = line.split(' ');
+        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        match self {
+            Self::Begin => method == "POST" && target.contains("uploads"),
+            Self::Part => method == "PUT" && target.contains("partNumber="),
+            Self::Complete => method == "POST" && target.contains("uploadId="),
+            Self::Manifest => method == "PUT" && target.ends_with("manifest.json"),
+            Self::Read => method == "GET" && target.contains("/packs/"),
+        }
+    }
+}
+
+/// What happens to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The connection closes before the store hears of it.
+    CutBefore,
+    /// The store does it, and the answer is lost.
+    CutAfter,
+    /// The store does it, and only half of the answer arrives.
+    Truncated,
+    /// Nothing happens, for ever.
+    Stall,
+    /// The answer comes byte by byte.
+    Slow,
+    /// The store is broken or busy.
+    Status(u16),
+    /// The answer's ETag is another one.
+    WrongEtag,
+    /// Success is said, and nothing was done.
+    Lie,
+}
+
+/// A running proxy.
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    spoiled: Arc<AtomicUsize>,
+    _tasks: JoinSet<()>,
+}
+
+#[derive(Clone)]
+struct Rule {
+    upstream: u16,
+    what: What,
+    fault: Fault,
+    times: usize,
+    spoiled: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    /// Starts one that spoils the first so many of these requests.
+    pub(crate) async fn start(upstream: u16, what: What, fault: Fault, times: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let spoiled = Arc::new(AtomicUsize::new(0));
+        let rule = Rule { upstream, what, fault, times, spoiled: Arc::clone(&spoiled) };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let rule = rule.clone();
+                connections.spawn(async move { drop(rule.serve(client).await) });
+            }
+        });
+        Self { address, spoiled, _tasks: tasks }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// How many requests were spoiled.
+    pub(crate) fn spoiled(&self) -> usize {
+        self.spoiled.load(Ordering::Relaxed)
+    }
+}
+
+impl Rule {
+    /// One request for each connection: simple, and a client cannot tell.
+    async fn serve(&self, mut client: TcpStream) -> io::Result<()> {
+        let Some((head, request)) = read_request(&mut client).await? else { return Ok(()) };
+        let fault = self.what.is(&head).then(|| self.take()).flatten();
+        match fault {
+            None => {
+                let answer = self.forward(&request).await?;
+                client.write_all(&answer).await?;
+            }
+            Some(Fault::CutBefore) => {}
+            Some(Fault::CutAfter) => drop(self.forward(&request).await?),
+            Some(Fault::Truncated) => {
+                let answer = self.forward(&request).await?;
+                client
+                    .write_all(&answer[..answer.len() - body_length(&answer).div_ceil(2)])
+                    .await?;
+            }
+            Some(Fault::Stall) => std::future::pending().await,
+            Some(Fault::Slow) => {
+                let answer = self.forward(&request).await?;
+                for byte in answer.chunks(1) {
+                    client.write_all(byte).await?;
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            }
+            Some(Fault::Status(status)) => {
+                let answer = format!(
+                    "HTTP/1.1 {status} Spoiled\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                );
+                client.write_all(answer.as_bytes()).await?;
+            }
+            Some(Fault::WrongEtag) => {
+                let answer = with_other_etag(&self.forward(&request).await?);
+                client.write_all(&answer).await?;
+            }
+            Some(Fault::Lie) => {
+                let body = "<CompleteMultipartUploadResult><ETag>\"0\"</ETag></CompleteMultipartUploadResult>";
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nETag: \"0\"\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+                );
+                client.write_all(answer.as_bytes()).await?;
+            }
+        }
+        client.shutdown().await
+    }
+
+    fn take(&self) -> Option<Fault> {
+        let one_more = |spoiled: usize| (spoiled < self.times).then_some(spoiled + 1);
+        let taken = self.spoiled.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        taken.ok().map(|_| self.fault)
+    }
+
+    async fn forward(&self, request: &[u8]) -> io::Result<Vec<u8>> {
+        let mut store = TcpStream::connect(("127.0.0.1", self.upstream)).await?;
+        store.write_all(request).await?;
+        let mut answer = Vec::new();
+        store.read_to_end(&mut answer).await?;
+        Ok(answer)
+    }
+}
+
+/// Head as text, and the whole request, told to close its connection.
+async fn read_request(client: &mut TcpStream) -> io::Result<Option<(String, Vec<u8>)>> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            break at + 4;
+        }
+        if client.read_buf(&mut bytes).await? == 0 {
+            return Ok(None);
+        }
+    };
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let length = header(&head, "content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+    while bytes.len() < end + length {
+        if client.read_buf(&mut bytes).await? == 0 {
+            return Ok(None);
+        }
+    }
+    let mut request = bytes[..end - 2].to_vec();
+    request.extend_from_slice(b"Connection: close\r\n\r\n");
+    request.extend_from_slice(&bytes[end..]);
+    Ok(Some((head, request)))
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+fn body_length(answer: &[u8]) -> usize {
+    let end =
+        answer.windows(4).position(|four| four == b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
+    answer.len() - end
+}
+
+fn with_other_etag(answer: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(answer);
+    let lines = text.split_inclusive("\r\n").map(|line| {
+        if line.to_ascii_lowercase().starts_with("etag:") {
+            "ETag: \"00000000000000000000000000000000\"\r\n".to_owned()
+        } else {
+            line.to_owned()
+        }
+    });
+    lines.collect::<String>().into_bytes()
+}
