@@ -27,7 +27,7 @@ use crate::net::tls::Keys;
 use crate::pipeline;
 use crate::pipeline::manifest::{BackupId, Manifest};
 use crate::sink::{Receipt, Sink, SinkError};
-use crate::sst::{self, TlsAcceptor};
+use crate::sst::{self, DecryptionKey, TlsAcceptor};
 
 pub use error::Error;
 pub use report::{Phase, Reporter, Talk};
@@ -72,6 +72,8 @@ pub struct TransferTls {
     /// The name in our certificate, for donors that check it (MariaDB's `VERIFY_IDENTITY`): the
     /// request carries it with a secret, by which we in turn recognise the donor.
     pub identity: Option<String>,
+    /// Opens connections of donors with `encrypt=1`.
+    pub key: Option<DecryptionKey>,
 }
 
 /// A complete backup.

@@ -4,11 +4,13 @@ mod announce;
 mod arbitrator;
 mod backup;
 mod check;
+mod decode;
 mod doctor;
 mod garbd;
 mod layers;
 mod place;
 mod progress;
+mod proxy;
 mod prune;
 mod restore;
 mod signals;
@@ -16,6 +18,7 @@ mod status;
 mod store;
 mod talk;
 mod tls;
+mod xbstream;
 
 use std::path::PathBuf;
 use std::process;
@@ -83,11 +86,21 @@ enum Command {
     Prune(prune::PruneArgs),
     /// Copy backups from one repository to another
     Copy(prune::CopyArgs),
+    /// Turn captured traffic of a group into readable messages
+    Decode(Box<decode::Args>),
+    /// Stand between two members: pass on, describe, record, and break on purpose
+    Proxy(proxy::Args),
+    /// Look into streams of backup tools, extract and write them
+    Xbstream(xbstream::Args),
 }
 
 /// Runs the command that the process's arguments name.
 pub fn main() -> process::ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
+    let program = arguments.first().and_then(|name| xbstream::compat::Program::from_name(name));
+    if let Some(program) = program {
+        return xbstream::compat::main(program, arguments);
+    }
     if let Some(arguments) = garbd::arguments(&arguments) {
         return garbd::main(&arguments).into();
     }
@@ -126,7 +139,10 @@ impl Command {
             | Self::Verify(_)
             | Self::Cat(_)
             | Self::Prune(_)
-            | Self::Copy(_) => tokio::runtime::Builder::new_multi_thread(),
+            | Self::Copy(_)
+            | Self::Decode(_)
+            | Self::Proxy(_)
+            | Self::Xbstream(_) => tokio::runtime::Builder::new_multi_thread(),
         }
     }
 }
@@ -145,6 +161,9 @@ async fn run(cli: Cli) -> u8 {
         Command::Cat(args) => restore::cat(args).await,
         Command::Prune(args) => prune::prune(args, output).await,
         Command::Copy(args) => prune::copy(args, output).await,
+        Command::Decode(args) => tokio::task::block_in_place(|| decode::run(*args, output)),
+        Command::Proxy(args) => proxy::run(args, output).await,
+        Command::Xbstream(args) => xbstream::run(args, output).await,
     };
     code.number()
 }

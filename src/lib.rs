@@ -10,8 +10,12 @@
 //! | [`sst`] | the listener for the donor's stream |
 //! | [`pipeline`] | stream → files → sink, verification, manifest |
 //! | [`sink`] | where a backup goes |
+//! | [`unpack`] | members that were compressed or encrypted |
+//! | [`xbstream`] | streams in files and pipes, without a group |
 //! | [`repository`] | where many backups stay: packs, index, manifest |
 //! | [`restore`] | from a repository into a data directory |
+//! | [`capture`], [`decode`] | captured traffic into what it says |
+//! | [`proxy`] | between two members: passes on, tells, and breaks on purpose |
 //! | [`backup`] | the main job: all of the above in order |
 //! | [`outcome`] | who is told how a job ended |
 //! | [`doctor`] | whether it would work, and why not |
@@ -22,8 +26,10 @@
 
 pub mod arbitrator;
 pub mod backup;
+pub mod capture;
 pub mod cli;
 pub mod config;
+pub mod decode;
 pub mod doctor;
 pub mod exit;
 pub mod member;
@@ -31,8 +37,11 @@ pub mod net;
 pub mod ops;
 pub mod outcome;
 pub mod pipeline;
+pub mod proxy;
 pub mod repository;
 pub mod restore;
 pub mod sink;
 pub mod sst;
 pub mod status;
+pub mod unpack;
+pub mod xbstream;

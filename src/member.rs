@@ -29,6 +29,7 @@ use tokio::task::JoinHandle;
 
 use crate::net::stream::Security;
 
+pub use end::{NotJoined, Troubles};
 pub use identity::{IdentityError, StateDirectory};
 pub use picture::{Picture, Traffic};
 

@@ -43,6 +43,9 @@ const BUFFERS_QUEUED: usize = 4;
 /// Batches that wait for the sink; each holds on to one buffer.
 const BATCHES_QUEUED: usize = 4;
 
+/// A limit for work that nobody waits for. Far enough, and no clock overflows.
+pub const NO_LIMIT: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// How to take a stream.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -57,6 +60,8 @@ pub struct Options {
     pub stall_limit: Duration,
     /// Whether to compute a strong hash of each file.
     pub hash_files: bool,
+    /// Whether a stream may end between chunks with files incomplete, as a part of one does.
+    pub allow_open_files: bool,
 }
 
 impl Default for Options {
@@ -67,6 +72,7 @@ impl Default for Options {
             idle_limit: Duration::from_secs(600),
             stall_limit: Duration::from_secs(60),
             hash_files: true,
+            allow_open_files: false,
         }
     }
 }

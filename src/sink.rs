@@ -12,6 +12,7 @@ pub mod raw;
 mod spool;
 pub mod spooled;
 pub mod tar;
+pub mod unpacked;
 
 use std::future::Future;
 
@@ -159,6 +160,23 @@ pub enum SinkError {
         failed: String,
         /// Where the complete ones are.
         made: Vec<String>,
+    },
+    /// A member is not what its suffix says, or was packed with another key.
+    #[error("unpack {path}")]
+    Member {
+        /// Its name in the stream.
+        path: String,
+        /// What is wrong.
+        #[source]
+        source: crate::unpack::UnpackError,
+    },
+    /// Two members would have the same plain name.
+    #[error("{first} and {second} would be the same file")]
+    SameName {
+        /// The name that came first.
+        first: String,
+        /// The other.
+        second: String,
     },
     /// Writing failed half-way.
     #[error("write {target}")]

@@ -18,6 +18,7 @@
 
 mod archive;
 mod clock;
+mod decipher;
 mod run;
 mod socket;
 mod stream;
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use archive::ArchiveReader;
 pub use conversation::{Event, Judgement};
+pub use decipher::{Algorithm, DecryptionKey};
 pub use socket::{BindError, Listen, SocketOptions};
 pub use tls::{DonorCheck, TlsAcceptor};
 
@@ -77,6 +79,7 @@ pub struct SstListener {
     sockets: Vec<tokio::net::TcpListener>,
     config: Config,
     tls: Option<TlsAcceptor>,
+    key: Option<DecryptionKey>,
 }
 
 impl SstListener {
@@ -84,7 +87,7 @@ impl SstListener {
     /// one the group chose. Must be called within a Tokio runtime.
     pub fn bind(config: Config) -> Result<Self, BindError> {
         let sockets = socket::bind(&config.listen, &config.socket)?;
-        Ok(Self { sockets, config, tls: None })
+        Ok(Self { sockets, config, tls: None, key: None })
     }
 
     /// Takes connections inside TLS only: from here on plain text is refused.
@@ -92,6 +95,14 @@ impl SstListener {
     pub fn with_tls(mut self, acceptor: TlsAcceptor) -> Self {
         self.config.conversation.tls = TlsPolicy::Required;
         self.tls = Some(acceptor);
+        self
+    }
+
+    /// Opens `encrypt=1` connections with this key.
+    #[must_use]
+    pub fn with_key(mut self, key: DecryptionKey) -> Self {
+        self.config.conversation.deciphers = true;
+        self.key = Some(key);
         self
     }
 
@@ -117,7 +128,8 @@ impl SstListener {
         notices: mpsc::Sender<Notice>,
         cancel: CancellationToken,
     ) -> Result<Evidence, TransferError> {
-        run::Driver::new(self.sockets, self.config.conversation, self.tls, notices)
+        let locks = run::Locks { tls: self.tls, key: self.key };
+        run::Driver::new(self.sockets, self.config.conversation, locks, notices)
             .run(events, cancel)
             .await
     }

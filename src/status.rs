@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::ExitCode;
-use crate::member::{self, Handle, Picture, StartError};
+use crate::member::{self, Handle, NotJoined, Picture, StartError, Troubles};
 
 pub use report::{MemberReport, Report};
 
@@ -22,14 +22,8 @@ pub enum Error {
     #[error("become a member")]
     Start(#[from] StartError),
     /// The membership ended before the group could be seen, or while it was watched.
-    #[error("join the group{}", hint(.last_link))]
-    Membership {
-        /// How it ended.
-        #[source]
-        reason: EndReason,
-        /// The last thing that went wrong with a link.
-        last_link: Option<String>,
-    },
+    #[error("join the group: {0}")]
+    Membership(NotJoined),
     /// We were told to stop before the group could be seen.
     #[error("stopped before the group was reached")]
     Stopped,
@@ -40,27 +34,32 @@ impl Error {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Start(_) => ExitCode::Configuration,
-            Self::Membership { reason, .. } => reason.into(),
+            Self::Membership(why) => why.exit_code(),
             Self::Stopped => ExitCode::Other,
         }
     }
-}
 
-fn hint(last_link: &Option<String>) -> String {
-    last_link.as_ref().map(|text| format!(" ({text})")).unwrap_or_default()
+    /// What to try, where we know.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Start(_) => Some("choose another gmcast.listen_addr in --options"),
+            Self::Membership(why) => Some(why.remedy()),
+            Self::Stopped => None,
+        }
+    }
 }
 
 /// A membership for looking.
 pub struct Visit {
     handle: Handle,
-    last_link: Option<String>,
+    troubles: Troubles,
 }
 
 impl Visit {
     /// Joins and waits for the first primary configuration.
     pub async fn begin(config: member::Config, stop: &CancellationToken) -> Result<Self, Error> {
         let handle = member::start(config)?;
-        let mut visit = Self { handle, last_link: None };
+        let mut visit = Self { handle, troubles: Troubles::default() };
         loop {
             let event = tokio::select! {
                 biased;
@@ -91,12 +90,10 @@ impl Visit {
         let event = self.handle.next_event().await;
         match event.unwrap_or(Event::Ended(EndReason::Abandoned)) {
             Event::Ended(reason) => {
-                Err(Error::Membership { reason, last_link: self.last_link.take() })
+                Err(Error::Membership(NotJoined::new(reason, self.troubles.take()).await))
             }
             Event::Link(event) => {
-                if let galera_protocol::gmcast::Event::LinkClosed(closed) = &event {
-                    self.last_link = Some(closed.to_string());
-                }
+                self.troubles.hear(&event);
                 Ok(Event::Link(event))
             }
             event @ (Event::Pc(_) | Event::Gcs(_) | Event::Restarted { .. }) => Ok(event),

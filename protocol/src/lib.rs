@@ -13,11 +13,14 @@
 //! | transfer | [`sst`], [`xbstream`] | what is asked for, and whether the stream is complete |
 //! | verdict | [`verdict`] | whether there is a backup |
 //!
+//! [`describe`] tells people what is in a message; no decision depends on it.
+//!
 //! The layers never import each other: they share the vocabulary of [`time`], [`id`], [`view`] and
 //! [`message`], and [`member`] alone moves one layer's outputs into the next layer's inputs.
 
 pub mod checksum;
 pub mod decode;
+pub mod describe;
 pub mod evs;
 pub mod frame;
 pub mod gcs;

@@ -242,7 +242,9 @@ impl Member {
         if self.phase == Phase::Ended {
             return;
         }
+        let slept = now.saturating_since(self.now);
         self.now = now;
+        self.return_from_freeze(now, slept);
         match input {
             Input::Start => self.start(now),
             Input::Link(input) => self.on_link(now, input),
@@ -252,6 +254,21 @@ impl Member {
         self.settle(now);
         self.open_if_meshed(now);
         self.leave_if_calm(now);
+    }
+
+    /// Nobody has heard of us for so long that we are no member any more, only do not know it: what
+    /// we would say under this identity would keep the others from taking the next one.
+    fn return_from_freeze(&mut self, now: Instant, slept: Duration) {
+        let is_freeze = self.config.freeze_limit.is_some_and(|limit| slept >= limit);
+        let Layers { pc, gcs, .. } = &self.layers;
+        let was_settled = pc.status().state == pc::State::Primary && gcs.is_exchange_complete();
+        if !is_freeze || !was_settled || self.phase != Phase::Running {
+            return;
+        }
+        if let Some(saved) = pc.saved().cloned() {
+            tracing::warn!(?slept, "not run for long: coming back under the saved identity");
+            self.restart(now, &saved);
+        }
     }
 
     /// The next thing to be done, until `None`.

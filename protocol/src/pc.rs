@@ -282,6 +282,11 @@ impl Pc {
         self.known.nodes()
     }
 
+    /// Our identity and the last primary view of this life.
+    pub fn saved(&self) -> Option<&SavedView> {
+        self.saved.as_ref()
+    }
+
     /// The votes of the primary view's members; none outside one.
     pub fn weights(&self) -> impl Iterator<Item = (NodeId, u8)> {
         let nodes = self.known.nodes().iter();

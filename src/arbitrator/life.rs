@@ -13,7 +13,7 @@ use super::policy::{self, Identity, Next};
 use super::script::{Script, ScriptEnd};
 use super::voice::Voice;
 use super::{Config, Transfer};
-use crate::member::{self, Handle};
+use crate::member::{self, Handle, NotJoined, Troubles};
 use crate::ops::Monitor;
 
 /// Runs until it has been told to stop, its errand is done, or nothing helps.
@@ -65,6 +65,8 @@ struct Life<'a> {
     first_contact: Option<Instant>,
     has_joined: bool,
     is_stopping: bool,
+    /// What went wrong with links of this membership.
+    troubles: Troubles,
 }
 
 impl<'a> Life<'a> {
@@ -86,6 +88,7 @@ impl<'a> Life<'a> {
             first_contact: limit.map(|limit| Instant::now() + limit),
             has_joined: false,
             is_stopping: false,
+            troubles: Troubles::default(),
         }
     }
 
@@ -110,8 +113,19 @@ impl<'a> Life<'a> {
             }
             Followed::Ended(reason) => {
                 self.saved = handle.saved();
-                self.after(reason)
+                self.after_membership(reason).await
             }
+        }
+    }
+
+    /// Says why the group was not reached, if that is how it ends.
+    async fn after_membership(&mut self, reason: EndReason) -> Result<Again, Outcome> {
+        match self.after(reason) {
+            Err(Outcome::NotJoined(NotJoined { reason, .. })) => {
+                let why = NotJoined::new(reason, self.troubles.take()).await;
+                Err(Outcome::NotJoined(why))
+            }
+            next => next,
         }
     }
 
@@ -155,6 +169,9 @@ impl<'a> Life<'a> {
         if let Event::Gcs(galera_protocol::gcs::Event::ConfigurationChanged(_)) = event {
             self.has_joined = true;
             self.monitor.set_ready();
+        }
+        if let Event::Link(event) = event {
+            self.troubles.hear(event);
         }
         self.voice.tell(event);
         self.input(Input::Event(event))
@@ -217,7 +234,9 @@ impl<'a> Life<'a> {
         match policy::after(&reason, self.is_stopping) {
             Next::Finished => Err(Outcome::Stopped),
             Next::GiveUp => Err(Outcome::GaveUp(reason)),
-            Next::Again { pause, .. } if self.is_too_late(pause) => Err(Outcome::NotJoined(reason)),
+            Next::Again { pause, .. } if self.is_too_late(pause) => {
+                Err(Outcome::NotJoined(reason.into()))
+            }
             Next::Again { pause, identity } => {
                 warn!(%reason, pause_s = pause.as_secs(), "membership ended: coming back");
                 Ok(Again { pause, identity })

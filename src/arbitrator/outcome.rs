@@ -6,7 +6,7 @@ use galera_protocol::member::EndReason;
 
 use super::script::{ScriptEnd, ScriptError};
 use crate::exit::ExitCode;
-use crate::member::StartError;
+use crate::member::{NotJoined, StartError};
 
 /// How it ended.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +24,8 @@ pub enum Outcome {
     #[error("become a member")]
     Start(#[from] StartError),
     /// The group was not reached, or not primary, within `pc.wait_prim_timeout`.
-    #[error("join the group")]
-    NotJoined(#[source] EndReason),
+    #[error("join the group: {0}")]
+    NotJoined(NotJoined),
     /// Coming back would not help.
     #[error("the group does not take us")]
     GaveUp(#[source] EndReason),
@@ -75,7 +75,8 @@ impl Outcome {
             Self::ScriptEnded(end) => return end.garbd_status(),
             Self::Stopped | Self::Accepted => ExitCode::Success,
             Self::Start(_) => ExitCode::Configuration,
-            Self::NotJoined(reason) | Self::GaveUp(reason) => ExitCode::from(reason),
+            Self::NotJoined(why) => why.exit_code(),
+            Self::GaveUp(reason) => ExitCode::from(reason),
             Self::Refused(_) => ExitCode::RequestRefused,
             Self::TransferFailed { .. } | Self::DonorGone => ExitCode::Donor,
             Self::GroupLost(_) | Self::StoppedEarly => ExitCode::Retry,
@@ -118,7 +119,7 @@ mod tests {
             (Outcome::TransferFailed { code: -22 }, 1, 102),
             (Outcome::StoppedEarly, 1, 102),
             (Outcome::ScriptTerminated, 1, 103),
-            (Outcome::NotJoined(EndReason::ConnectTimeout), 1, 100),
+            (Outcome::NotJoined(EndReason::ConnectTimeout.into()), 1, 100),
             (Outcome::Refused(RequestError::AlreadyRequested), 1, 100),
         ];
         for (outcome, plain, extended) in cases {

@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::outcome::Outcome;
 use super::{Config, Errand};
+use crate::net::trouble::Trouble;
 
 /// Our own state in the group, by garbd's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,7 +240,10 @@ fn tell_link(event: &gmcast::Event) {
         gmcast::Event::LinkClosed(closed)
             if closed.phase == gmcast::Phase::Established || closed.failures == 1 =>
         {
-            info!("{closed}");
+            match Trouble::of_event(event) {
+                Some(trouble) => info!("{trouble}; {}", trouble.remedy()),
+                None => info!("{closed}"),
+            }
         }
         gmcast::Event::LinkClosed(_) => {}
         gmcast::Event::Resolved { .. }

@@ -15,9 +15,7 @@ use super::error::Error;
 use super::record::Record;
 use super::report::{Phase, Reporter};
 use super::{Backup, Config, request};
-use crate::member::{self, Handle};
-use crate::net::probe;
-use crate::net::trouble::Trouble;
+use crate::member::{self, Handle, NotJoined, Troubles};
 use crate::pipeline::{self, PipelineError, Received, Side, StreamSummary};
 use crate::sink::{Sink, SinkError};
 use crate::sst::{ArchiveReader, NOTICES_MAX, Notice, SstListener, TransferError};
@@ -32,7 +30,8 @@ pub(super) struct Attempt<'a> {
     reporter: &'a Reporter,
     stop: &'a CancellationToken,
     record: Record,
-    last_link: Option<Trouble>,
+    troubles: Troubles,
+    last_remark: Option<String>,
     ended: Option<EndReason>,
     /// What a donor that saw our request may repeat.
     secret: Option<String>,
@@ -75,7 +74,17 @@ impl<'a> Attempt<'a> {
         stop: &'a CancellationToken,
     ) -> Self {
         let record = Record::new(config, method, started);
-        Self { config, method, reporter, stop, record, last_link: None, ended: None, secret: None }
+        Self {
+            config,
+            method,
+            reporter,
+            stop,
+            record,
+            troubles: Troubles::default(),
+            last_remark: None,
+            ended: None,
+            secret: None,
+        }
     }
 
     /// Runs to the end, and leaves the group whatever happens.
@@ -87,6 +96,9 @@ impl<'a> Attempt<'a> {
         let mut listener = SstListener::bind(self.config.listener.clone())?;
         if let Some(acceptor) = self.config.transfer_tls.acceptor.clone() {
             listener = listener.with_tls(acceptor);
+        }
+        if let Some(key) = self.config.transfer_tls.key.clone() {
+            listener = listener.with_key(key);
         }
         let sink = open().await.map_err(Error::OpenSink)?;
         let handle = match member::start(self.config.member.clone()) {
@@ -156,11 +168,7 @@ impl<'a> Attempt<'a> {
     }
 
     async fn join_error(&mut self, reason: EndReason) -> Error {
-        let last_link = match self.last_link.take() {
-            Some(problem) => Some(probe::sharpen(problem).await),
-            None => None,
-        };
-        Error::Join { reason, last_link }
+        Error::Join(NotJoined::new(reason, self.troubles.take()).await)
     }
 
     /// Sends the request; its answer comes as an event.
@@ -461,13 +469,18 @@ impl<'a> Attempt<'a> {
         Ok(event)
     }
 
-    /// Remembers what tells most; a newer problem of the same weight is the truer one.
     fn note_link(&mut self, event: &galera_protocol::gmcast::Event) {
-        let Some(problem) = Trouble::of_event(event) else { return };
-        if self.last_link.as_ref() != Some(&problem) {
-            self.reporter.remark(problem.to_string());
+        if let Some(trouble) = self.troubles.hear(event) {
+            self.remark_once(&trouble.to_string());
         }
-        self.last_link = Some(problem.heavier_of(self.last_link.take()));
+    }
+
+    /// A trouble that stays is told once.
+    fn remark_once(&mut self, text: &str) {
+        if self.last_remark.as_deref() != Some(text) {
+            self.reporter.remark(text);
+            self.last_remark = Some(text.to_owned());
+        }
     }
 }
 

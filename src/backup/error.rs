@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use galera_protocol::gcs::{self, Refusal, RequestError};
-use galera_protocol::gmcast::IdentityProblem;
+use galera_protocol::gcs::{Refusal, RequestError};
 use galera_protocol::member::EndReason;
 use galera_protocol::sst::conversation::{CloseReason, Failure};
 use galera_protocol::sst::donor_code::DonorCode;
@@ -12,8 +11,8 @@ use galera_protocol::sst::sniff::Layer;
 use galera_protocol::verdict;
 
 use crate::exit::ExitCode;
-use crate::member::StartError;
-use crate::net::trouble::{Trouble, tls_remedy};
+use crate::member::{NotJoined, StartError};
+use crate::net::trouble::tls_remedy;
 use crate::pipeline::PipelineError;
 use crate::sink::SinkError;
 use crate::sst::BindError;
@@ -34,13 +33,8 @@ pub enum Error {
     #[error("become a member")]
     Start(#[from] StartError),
     /// The primary component was not reached.
-    #[error("join the group: {}", why(.reason, .last_link.as_ref()))]
-    Join {
-        /// How the membership ended.
-        reason: EndReason,
-        /// The thing that went wrong with links and tells most.
-        last_link: Option<Trouble>,
-    },
+    #[error("join the group: {0}")]
+    Join(NotJoined),
     /// There is no address to give to the donor.
     #[error("no address of ours is known to the group: name one with --advertise")]
     NoAddress,
@@ -87,15 +81,6 @@ pub enum Error {
     },
 }
 
-/// Time that has run out, or a refusal, says less than what went wrong meanwhile.
-fn why(reason: &EndReason, problem: Option<&Trouble>) -> String {
-    match (reason, problem) {
-        (EndReason::ConnectTimeout | EndReason::Refused(_), Some(problem)) => problem.to_string(),
-        (reason, Some(problem)) => format!("{reason} ({problem})"),
-        (reason, None) => reason.to_string(),
-    }
-}
-
 fn from_donors(donors: &str) -> String {
     if donors.is_empty() { String::new() } else { format!(" from {donors}") }
 }
@@ -116,7 +101,7 @@ impl Error {
             Self::NoAddress | Self::Address(_) => ExitCode::Configuration,
             Self::WrongSecret => ExitCode::Refused,
             Self::OpenSink(_) => ExitCode::CannotCreate,
-            Self::Join { reason, last_link } => join_code(reason, last_link.as_ref()),
+            Self::Join(why) => why.exit_code(),
             Self::Request { error, .. } => request_code(error),
             Self::GroupLost(_) | Self::OverallLimit { .. } => ExitCode::Retry,
             Self::Verdict { failure, .. } => ExitCode::from_number(failure.exit_class().code()),
@@ -130,8 +115,7 @@ impl Error {
         match self {
             Self::Listen(_) => Some("choose another --listen address or port"),
             Self::Start(_) => Some("choose another gmcast.listen_addr in --options"),
-            Self::Join { last_link: Some(problem), .. } => Some(problem.remedy()),
-            Self::Join { .. } => Some("check --address, and that the cluster is primary"),
+            Self::Join(why) => Some(why.remedy()),
             Self::Request { error: RequestError::NoDonorInTime(_), .. } => Some(
                 "wait until a member is SYNCED and serves nobody, or allow more --donor members",
             ),
@@ -179,21 +163,6 @@ impl Error {
     }
 }
 
-fn join_code(reason: &EndReason, last_link: Option<&Trouble>) -> ExitCode {
-    match reason {
-        EndReason::Refused(IdentityProblem::Evicted | IdentityProblem::Duplicate) => {
-            ExitCode::Refused
-        }
-        EndReason::ConnectTimeout => last_link.map_or(ExitCode::Unavailable, Trouble::exit_code),
-        EndReason::NotPrimary(_) | EndReason::SeveralGroups => ExitCode::Unavailable,
-        EndReason::Advised(gcs::LeaveReason::ProtocolTooHigh { .. }) => ExitCode::Configuration,
-        EndReason::Advised(_) => ExitCode::Unavailable,
-        EndReason::Left | EndReason::Abandoned | EndReason::Evs(_) | EndReason::Pc(_) => {
-            ExitCode::Retry
-        }
-    }
-}
-
 fn request_code(error: &RequestError) -> ExitCode {
     match error {
         RequestError::Names(_) | RequestError::Invalid(_) => ExitCode::Configuration,
@@ -221,6 +190,10 @@ fn transfer_remedy(failure: &Failure) -> Option<&'static str> {
             Some("give the certificates with --tls-dir, or --ssl-cert, --ssl-key and --ssl-ca")
         }
         Failure::DonorFailed { .. } | Failure::DonorGone => Some("see the donor's error log"),
+        Failure::Undeciphered => Some(
+            "compare --sst-encrypt-key-file and --sst-encrypt-algo with encrypt-key and encrypt-algo in \
+             the donor's [sst] section",
+        ),
         Failure::DonorAddressUnknown => Some("allow the donor's network with --accept-from"),
         Failure::NoFirstConnection { .. }
         | Failure::NotReached { .. }
@@ -262,6 +235,7 @@ fn refusal_remedy(reason: CloseReason) -> &'static str {
         | CloseReason::NotEncrypted
         | CloseReason::Truncated
         | CloseReason::Broken
+        | CloseReason::Undeciphered
         | CloseReason::SecondMetadata
         | CloseReason::SecondArchive => "see the donor's error log",
     }

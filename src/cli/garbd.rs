@@ -75,10 +75,8 @@ async fn run(config: &arbitrator::Config) -> Result<Outcome, std::io::Error> {
     let cancel = CancellationToken::new();
     let cancel_on_signal = cancel.clone();
     tokio::spawn(async move {
-        match stop.requested().await {
-            ExitCode::Interrupted => info!("Received signal 2"),
-            _ => info!("Received signal 15"),
-        }
+        let is_interrupt = stop.requested().await == ExitCode::Interrupted;
+        info!("Received signal {}", if is_interrupt { 2 } else { 15 });
         cancel_on_signal.cancel();
     });
     Ok(arbitrator::run(config, &Monitor::default(), &cancel).await)

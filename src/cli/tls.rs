@@ -9,8 +9,8 @@ use crate::backup::TransferTls;
 use crate::config::{SecurityError, pair};
 use crate::exit::ExitCode;
 use crate::net::tls::locate::{self, LocateError};
-use crate::net::tls::{KeyFiles, Keys};
-use crate::sst::{DonorCheck, TlsAcceptor};
+use crate::net::tls::{self, KeyFiles, Keys};
+use crate::sst::{Algorithm, DecryptionKey, DonorCheck, TlsAcceptor};
 
 /// Value of `--tls-dir` without a directory: look where the operator mounts its secrets.
 const OPERATOR: &str = "operator";
@@ -137,6 +137,12 @@ pub(super) struct SstTlsArgs {
     /// Authorities that sign donors' certificates
     #[arg(long, value_name = "FILE")]
     sst_ssl_ca: Option<PathBuf>,
+    /// File whose first line is the key of donors with encrypt=1
+    #[arg(long, value_name = "FILE")]
+    sst_encrypt_key_file: Option<PathBuf>,
+    /// Their encrypt-algo
+    #[arg(long, value_name = "NAME", default_value = "aes-256-cbc")]
+    sst_encrypt_algo: Algorithm,
 }
 
 /// `--sst-tls`.
@@ -157,6 +163,16 @@ pub(super) enum SstTls {
 impl SstTlsArgs {
     /// How donors are taken; `common` are the keys of the group's links.
     pub(super) fn transfer(&self, common: Option<&Keys>) -> Result<TransferTls, TlsArgsError> {
+        Ok(TransferTls { key: self.key()?, ..self.tls(common)? })
+    }
+
+    fn key(&self) -> Result<Option<DecryptionKey>, TlsArgsError> {
+        let Some(path) = &self.sst_encrypt_key_file else { return Ok(None) };
+        let secret = tls::secret(path).map_err(SecurityError::Keys)?;
+        Ok(Some(DecryptionKey { secret, algorithm: self.sst_encrypt_algo }))
+    }
+
+    fn tls(&self, common: Option<&Keys>) -> Result<TransferTls, TlsArgsError> {
         if self.sst_tls == SstTls::Off {
             return Ok(TransferTls::default());
         }
@@ -173,7 +189,8 @@ impl SstTlsArgs {
             Some(keys) => {
                 let shows_name = self.sst_tls == SstTls::VerifyIdentity;
                 let identity = keys.material().common_name().filter(|_| shows_name);
-                Ok(TransferTls { acceptor: Some(TlsAcceptor::new(keys, check)), identity })
+                let acceptor = Some(TlsAcceptor::new(keys, check));
+                Ok(TransferTls { acceptor, identity, key: None })
             }
         }
     }

@@ -121,6 +121,8 @@ impl Group {
         let linger = take_pc(&mut options, &mut core, self.connect_limit)?;
         options.finish()?;
         core.gmcast.initial = self.members(&address)?;
+        // The others take one suspect time-out to miss us, and most of another to agree on it.
+        core.freeze_limit = Some(2 * core.evs.suspect_timeout);
         core.evs.check()?;
         core.pc.check()?;
         let state_directory = self.state_directory.clone();

@@ -10,8 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::Config;
 use super::report::{Line, Step};
 use crate::backup;
-use crate::member::{self, Handle};
-use crate::net::trouble::Trouble;
+use crate::member::{self, Handle, NotJoined, Troubles};
 
 /// Joins, looks around, leaves. Gives back the address that our links left from.
 pub(super) async fn examine(
@@ -42,18 +41,17 @@ pub(super) async fn examine(
 
 /// Waits for the first primary configuration, or for the reason why there is none.
 async fn join(handle: &mut Handle) -> Result<Box<Configuration>, backup::Error> {
-    let mut last_link: Option<Trouble> = None;
+    let mut troubles = Troubles::default();
     loop {
         match handle.next_event().await.unwrap_or(Event::Ended(EndReason::Abandoned)) {
             Event::Gcs(gcs::Event::ConfigurationChanged(configuration)) => {
                 return Ok(configuration);
             }
-            Event::Ended(reason) => return Err(backup::Error::Join { reason, last_link }),
-            Event::Link(event) => {
-                if let Some(newer) = Trouble::of_event(&event) {
-                    last_link = Some(newer.heavier_of(last_link.take()));
-                }
+            Event::Ended(reason) => {
+                let why = NotJoined::new(reason, troubles.take()).await;
+                return Err(backup::Error::Join(why));
             }
+            Event::Link(event) => drop(troubles.hear(&event)),
             Event::Pc(_) | Event::Gcs(_) | Event::Restarted { .. } => {}
         }
     }

@@ -22,5 +22,5 @@ mod pem;
 
 pub use context::Material;
 pub use failure::{of_error, of_io};
-pub use keys::{KeyError, KeyFiles, Keys};
+pub use keys::{KeyError, KeyFiles, Keys, secret};
 pub use pem::Complaint;

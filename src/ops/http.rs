@@ -159,7 +159,7 @@ mod tests {
     use super::*;
     use crate::ops::metrics;
 
-    async fn served() -> SocketAddr {
+    fn served() -> SocketAddr {
         let monitor = Monitor::default();
         let registry = metrics::registry(&monitor);
         let server = HttpServer::bind(SocketAddr::from(([127, 0, 0, 1], 0)), registry, monitor);
@@ -183,7 +183,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_page_is_served_and_nothing_else() {
-        let address = served().await;
+        let address = served();
         let metrics = ask(address, &get("/metrics")).await;
         assert!(metrics.starts_with("HTTP/1.1 200"), "{metrics}");
         assert!(metrics.contains("galera_sst_reconnects_total 0"), "{metrics}");
@@ -196,7 +196,7 @@ mod tests {
 
     #[tokio::test]
     async fn garbage_and_oversized_heads_cost_the_connection_only() {
-        let address = served().await;
+        let address = served();
         let long = format!("GET /metrics HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(HEAD_BYTES_MAX));
         assert!(!ask(address, &long).await.contains(" 200 "));
         assert!(!ask(address, "\0\0\0\0 garbage\r\n\r\n").await.contains(" 200 "));

@@ -47,10 +47,21 @@ impl<S: Sink> Delivery<'_, S> {
                 applied.map_err(|_| PipelineError::SinkStalled { limit: stall_limit })??;
                 Ok(None)
             }
-            Some(Parsed::End(summary)) => Ok(Some(summary)),
+            Some(Parsed::End(summary)) => {
+                self.finish_open().await?;
+                Ok(Some(summary))
+            }
             Some(Parsed::Failed(error)) => Err(error),
             None => Err(PipelineError::ParserLost),
         }
+    }
+
+    /// Files without an end, of which there are none unless they are allowed.
+    async fn finish_open(&mut self) -> Result<(), SinkError> {
+        while let Some((_, open)) = self.open.pop_first() {
+            open.finish().await?;
+        }
+        Ok(())
     }
 
     async fn apply(&mut self, batch: Batch) -> Result<(), SinkError> {

@@ -1,7 +1,9 @@
 //! The parser's thread: framing, checksums, names and hashes; what is good goes on to the sink.
 
 use bytes::Bytes;
-use galera_protocol::xbstream::{ClosingFile, ClosingFiles, Event, Expected, Reader, StreamError};
+use galera_protocol::xbstream::{
+    ClosingFile, ClosingFiles, Event, Expected, Fault, Reader, StreamError,
+};
 use tokio::sync::mpsc;
 
 use super::Options;
@@ -39,6 +41,7 @@ pub(super) struct Parser {
     expected: Expected,
     wants_stream: bool,
     wants_files: bool,
+    allow_open_files: bool,
     progress: Progress,
     to_sink: mpsc::Sender<Parsed>,
 }
@@ -59,6 +62,7 @@ impl Parser {
             expected: options.expected,
             wants_stream: needs.stream_as_sent,
             wants_files: !needs.stream_as_sent || needs.files_as_well,
+            allow_open_files: options.allow_open_files,
             progress,
             to_sink,
         }
@@ -107,8 +111,10 @@ impl Parser {
     }
 
     fn end(&mut self) -> Parsed {
-        if let Err(error) = self.reader.end() {
-            return Parsed::Failed(error.into());
+        match self.reader.end() {
+            Ok(()) => {}
+            Err(StreamError { fault: Fault::OpenAtEnd { .. }, .. }) if self.allow_open_files => {}
+            Err(error) => return Parsed::Failed(error.into()),
         }
         let Catalogue { files, about, data_bytes, .. } = core::mem::take(&mut self.catalogue);
         let info =

@@ -17,6 +17,7 @@
 //! preparing tells: until then its seqno is -1 and bootstrapping from it is refused.
 
 mod contents;
+mod extract;
 mod grastate;
 mod place;
 mod tree;
@@ -33,6 +34,7 @@ use place::Place;
 
 pub(crate) use contents::Contents;
 pub use contents::DatadirFile;
+pub use extract::{Extract, ExtractOptions};
 pub use grastate::Grastate;
 
 /// The manifest's name in the directory. Servers ignore files that they do not know.

@@ -156,6 +156,7 @@ impl AsyncRead for ArchiveReader {
                 | End::TimedOut
                 | End::Truncated
                 | End::NoHandshake(_)
+                | End::Undeciphered
                 | End::Failed
                 | End::Abandoned,
             ) => {

@@ -14,6 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use galera_protocol::sst::conversation::{
     self, ConnectionId, Conversation, End, Event, Evidence, Failure, Input, Output,
 };
+use galera_protocol::sst::sniff::Layer;
 use galera_protocol::tls::TlsFailure;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -23,6 +24,7 @@ use tracing::{debug, info, warn};
 
 use super::archive::{self, ArchiveWatch};
 use super::clock::Clock;
+use super::decipher::{Deciphered, DecryptionKey};
 use super::stream::Stream;
 use super::tls::TlsAcceptor;
 use super::{Notice, TransferError};
@@ -65,10 +67,16 @@ struct RunningArchive {
     watch: ArchiveWatch,
 }
 
+/// What opens connections.
+pub(super) struct Locks {
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) key: Option<DecryptionKey>,
+}
+
 /// Owns the conversation and every connection of one transfer.
 pub(super) struct Driver {
     sockets: Vec<TcpListener>,
-    tls: Option<TlsAcceptor>,
+    locks: Locks,
     clock: Clock,
     conversation: Conversation,
     notices: mpsc::Sender<Notice>,
@@ -86,14 +94,14 @@ impl Driver {
     pub(super) fn new(
         sockets: Vec<TcpListener>,
         config: conversation::Config,
-        tls: Option<TlsAcceptor>,
+        locks: Locks,
         notices: mpsc::Sender<Notice>,
     ) -> Self {
         Self {
             sockets,
             clock: Clock::start(),
             conversation: Conversation::new(config),
-            tls,
+            locks,
             notices,
             next_connection: 0,
             resting: BTreeMap::new(),
@@ -199,6 +207,9 @@ impl Driver {
             match output {
                 Output::Read { connection } => self.read(connection),
                 Output::StartTls { connection, head } => self.start_tls(connection, head),
+                Output::Decipher { connection, layer, head } => {
+                    self.decipher(connection, layer, &head);
+                }
                 Output::Close { connection, reason } => {
                     debug!(connection = connection.0, %reason, "connection closed");
                     self.close(connection);
@@ -233,7 +244,7 @@ impl Driver {
     /// conversation's limits end the connection.
     fn start_tls(&mut self, connection: ConnectionId, head: Bytes) {
         let Some(stream) = self.resting.remove(&connection) else { return };
-        let Some(acceptor) = &self.tls else { return };
+        let Some(acceptor) = &self.locks.tls else { return };
         match stream.start_tls(acceptor, head) {
             Ok(stream) => {
                 self.resting.insert(connection, stream);
@@ -242,6 +253,15 @@ impl Driver {
                 warn!(connection = connection.0, %error, "start TLS");
                 self.input(Input::Ended { connection, end: End::NoHandshake(TlsFailure::Other) });
             }
+        }
+    }
+
+    /// As with TLS: what the next read yields is decrypted.
+    fn decipher(&mut self, connection: ConnectionId, layer: Layer, head: &Bytes) {
+        let Some(stream) = self.resting.remove(&connection) else { return };
+        let Some(key) = &self.locks.key else { return };
+        if let Some(deciphered) = Deciphered::new(stream, layer, key, head) {
+            self.resting.insert(connection, Stream::Deciphered(Box::new(deciphered)));
         }
     }
 

@@ -10,6 +10,7 @@ use galera_protocol::sst::conversation::End;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::decipher::Deciphered;
 use super::tls::{TlsAcceptor, TlsStream};
 
 /// A connection of a donor. Nothing but TLS records is ever written to it (spec 05 R14).
@@ -19,6 +20,8 @@ pub(super) enum Stream {
     Plain(TcpStream),
     /// TLS, with us as the server. The first read does the handshake.
     Tls(Box<TlsStream>),
+    /// Either of them, with `encrypt=1` taken off.
+    Deciphered(Box<Deciphered>),
 }
 
 impl Stream {
@@ -27,6 +30,7 @@ impl Stream {
         let socket = match self {
             Self::Plain(stream) => stream.as_fd(),
             Self::Tls(stream) => stream.tcp().as_fd(),
+            Self::Deciphered(stream) => return stream.inner().shutdown_handle(),
         };
         Ok(ShutdownHandle(socket.try_clone_to_owned()?))
     }
@@ -35,7 +39,9 @@ impl Stream {
     pub(super) fn start_tls(self, acceptor: &TlsAcceptor, head: Bytes) -> io::Result<Self> {
         match self {
             Self::Plain(stream) => Ok(Self::Tls(Box::new(acceptor.accept(stream, head)?))),
-            Self::Tls(_) => Err(io::Error::other("the connection is encrypted already")),
+            Self::Tls(_) | Self::Deciphered(_) => {
+                Err(io::Error::other("the connection is encrypted already"))
+            }
         }
     }
 
@@ -45,7 +51,8 @@ impl Stream {
             Self::Tls(stream) if !stream.is_established() => {
                 End::NoHandshake(stream.failure(error))
             }
-            Self::Plain(_) | Self::Tls(_) => {
+            Self::Deciphered(_) if error.kind() == io::ErrorKind::InvalidData => End::Undeciphered,
+            Self::Plain(_) | Self::Tls(_) | Self::Deciphered(_) => {
                 let known = ENDS.iter().find(|(kind, _)| *kind == error.kind());
                 known.map_or(End::Failed, |(_, end)| *end)
             }
@@ -57,6 +64,7 @@ impl Stream {
         match self {
             Self::Plain(_) => None,
             Self::Tls(stream) => Some(stream.version()),
+            Self::Deciphered(stream) => stream.inner().tls_version(),
         }
     }
 }
@@ -70,6 +78,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
+            Self::Deciphered(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! The built binary where no group is needed: exit code, standard output, standard error.
 
+mod decode;
+mod xbstream;
+
 use std::{
     ffi::OsStr,
     fs,

@@ -7,6 +7,7 @@
 #[allow(dead_code, reason = "the tests of object stores use all of it")]
 mod object_stores;
 #[path = "../support/lib.rs"]
+#[expect(dead_code, reason = "shared with tests/peers, tests/faults and tests/soak")]
 mod support;
 
 mod arbitrator;

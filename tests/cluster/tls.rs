@@ -9,6 +9,7 @@ use crate::{
         howto::{HowTo, Pair},
         job::{Job, Outcome},
         ledger,
+        ports::Ports,
         server::{Server, Start},
         wait::seconds,
     },
@@ -151,6 +152,30 @@ fn donors_of_every_tls_mode_are_received() {
     cluster.assert_unharmed();
 }
 
+#[test]
+#[ignore = "starts real servers"]
+fn a_donor_with_a_key_is_received_with_that_key_only() {
+    let mut cluster = Cluster::start(2);
+    cluster.expect_donor_failures();
+    let key = cluster.path("key");
+    std::fs::write(&key, "correct horse\n").expect("write");
+    cluster.nodes[1].set_transfer(&[
+        "encrypt=1".to_owned(),
+        "encrypt-algo=aes-256-cbc".to_owned(),
+        format!("encrypt-key-file={}", key.display()),
+    ]);
+    let job = || Job::backup(&cluster, "null:").flag("--donor", "n2");
+    let file = key.display().to_string();
+    job().flag("--sst-encrypt-key-file", &file).run(seconds(120)).expect(&[0]);
+    let wrong = cluster.path("wrong");
+    std::fs::write(&wrong, "wrong horse\n").expect("write");
+    let wrong = wrong.display().to_string();
+    let outcome = job().flag("--sst-encrypt-key-file", &wrong).run(seconds(120));
+    outcome.expect(&[77]).expect_sentence(&["cannot be decrypted"]);
+    cluster.wait_healthy(2);
+    cluster.assert_unharmed();
+}
+
 /// A plain member that receives a transfer in this mode.
 fn receive(cluster: &Cluster, pair: &Pair, ca: &Path, mode: &str) -> Outcome {
     Job::backup(cluster, "null:")
@@ -160,4 +185,86 @@ fn receive(cluster: &Cluster, pair: &Pair, ca: &Path, mode: &str) -> Outcome {
         .flag("--sst-ssl-key", &pair.key.display().to_string())
         .flag("--sst-ssl-ca", &ca.display().to_string())
         .run(seconds(120))
+}
+
+#[test]
+#[ignore = "starts real servers"]
+fn a_tls_group_is_looked_at_and_refuses_whoever_does_not_fit() {
+    let howto = HowTo::new();
+    let node = howto.version_1("node");
+    let ca = howto.ca();
+    howto.authority("other");
+    howto.request("foreign", 2048);
+    howto.sign("foreign", "", "other");
+    let foreign = howto.pair("foreign");
+    let mut cluster = Cluster::start_set_up(2, |server| {
+        server.set_provider(&group_options(&node, &ca));
+    });
+    let doctor = with_keys(looking(&cluster, "doctor"), &node, &ca);
+    let outcome = doctor.flag("--to", "null:").run(seconds(60)).expect(&[0]);
+    let report = outcome.json();
+    assert_eq!(report["level"], "ok", "{report}");
+    let lines = report["lines"].as_array().expect("lines");
+    let says = |step: &str, words: &str| {
+        let is_it = |line: &&serde_json::Value| {
+            line["step"] == step && line["text"].as_str().is_some_and(|text| text.contains(words))
+        };
+        assert!(lines.iter().any(|line| is_it(&line)), "{step} {words}: {report}");
+    };
+    says("tls", "TLSv1.3");
+    says("certificate", "X.509 version 1, CN=node");
+    says("member", "n2");
+    says("donor", "would be the donor");
+    says("advertise", "leads to our listener");
+
+    let options = group_options(&node, &ca);
+    let status = looking(&cluster, "status").option(&options).run(seconds(60)).expect(&[0]);
+    assert_eq!(status.json()["members"].as_array().map(Vec::len), Some(3), "{}", status.stdout);
+
+    for (job, sentence) in [
+        (looking(&cluster, "doctor"), "uses TLS, and we were told to use none"),
+        (with_keys(looking(&cluster, "doctor"), &foreign, &ca), "refuses our certificate"),
+        (with_keys(looking(&cluster, "doctor"), &node, &howto.path("other.pem")), "we refuse its"),
+        (looking(&cluster, "status").flag("--connect-timeout", "4"), "uses TLS"),
+    ] {
+        let outcome = job.run(seconds(60)).expect(&[77]);
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(said.contains(sentence), "expected {sentence}: {said}");
+    }
+    cluster.wait_healthy(2);
+    cluster.assert_unharmed();
+}
+
+/// A command that becomes a member for a moment.
+fn looking(cluster: &Cluster, command: &str) -> Job {
+    let ports = Ports::reserve();
+    let job = Job::new(command)
+        .flag("--address", &format!("gcomm://{}", cluster.peers()))
+        .flag("--group", cluster.group())
+        .flag("--options", &format!("gmcast.listen_addr=tcp://{}", ports.address(2)))
+        .flag("--output", "json");
+    let job = if command == "doctor" { job.flag("--listen", &ports.address(1)) } else { job };
+    job.holding(ports)
+}
+
+#[test]
+#[ignore = "starts real servers"]
+fn a_group_that_knows_ipv6_only_is_backed_up_with_tls() {
+    let howto = HowTo::new();
+    let node = howto.version_1("node");
+    let ca = howto.ca();
+    let mut cluster = Cluster::start_set_up(2, |server| {
+        server.use_ipv6();
+        server.set_provider(&group_options(&node, &ca));
+        let mut transfer = transfer_files(&node, &ca, MODERN);
+        transfer.push("encrypt=4".to_owned());
+        server.set_transfer(&transfer);
+    });
+    let ports = Ports::reserve();
+    let ours = |offset| format!("[::1]:{}", ports.at(offset));
+    let job = Job::backup(&cluster, "null:")
+        .flag("--listen", &ours(1))
+        .flag("--options", &format!("gmcast.listen_addr=tcp://{}", ours(2)));
+    with_keys(job, &node, &ca).run(seconds(120)).expect(&[0]);
+    cluster.assert_unharmed();
 }

@@ -104,9 +104,9 @@ fn free_port() -> SocketAddr {
 #[test]
 fn every_breach_of_the_protocol_costs_exactly_that_link() {
     let mut victim = Victim::start();
-    let bystander = attack::Peer::linked(&victim.target).behave();
+    let bystander = attack::Peer::linked(&victim.target).expect("a link").behave();
     for attack in Attack::ALL {
-        let took = attack.run(&victim.target);
+        let took = attack.run(&victim.target).expect("a link");
         assert!(took < attack.limit(), "{attack:?}: the link was kept for {took:?}");
         victim.assert_well();
     }
@@ -117,7 +117,7 @@ fn every_breach_of_the_protocol_costs_exactly_that_link() {
 #[test]
 fn thousands_of_silent_connections_give_way_to_each_other_and_cost_no_memory() {
     let mut victim = Victim::start();
-    let linked = attack::Peer::linked(&victim.target).behave();
+    let linked = attack::Peer::linked(&victim.target).expect("a link").behave();
     let mut held = Vec::new();
     for _ in 0..3000 {
         held.push(TcpStream::connect(victim.target.address).expect("connect"));
@@ -134,12 +134,12 @@ fn thousands_of_silent_connections_give_way_to_each_other_and_cost_no_memory() {
 #[test]
 fn a_flood_of_frames_does_not_stop_the_clock() {
     let mut victim = Victim::start();
-    let mut flood = attack::Peer::linked(&victim.target);
+    let mut flood = attack::Peer::linked(&victim.target).expect("a link");
     let before = victim.metric("galera_sst_frames_received_total");
     let deadline = Instant::now() + Duration::from_secs(2);
     while Instant::now() < deadline && flood.send_keepalives(100) {}
     assert!(victim.metric("galera_sst_frames_received_total") > before + 1000);
     // A silent caller is given up by a timer.
-    assert!(Attack::Silence.run(&victim.target) < Attack::Silence.limit());
+    assert!(Attack::Silence.run(&victim.target).expect("a link") < Attack::Silence.limit());
     victim.assert_well();
 }

@@ -4,6 +4,7 @@
 pub mod certificates;
 #[path = "../support/donor.rs"]
 pub mod donor;
+mod encrypted;
 mod failures;
 mod receiver;
 mod socat;

@@ -10,7 +10,7 @@ use galera_sst::sst::{Config, Event, Listen, Notice, SstListener};
 use crate::donor::{self, DIALECTS, Dialect, Donor, Ending};
 use crate::receiver::{Outcome, Receiver, accepted, short_limits};
 
-fn assert_complete(outcome: &Outcome, backup: &[u8]) {
+pub(crate) fn assert_complete(outcome: &Outcome, backup: &[u8]) {
     let archive = outcome.archive.as_deref().expect("an archive");
     assert_eq!(archive.len(), backup.len());
     assert!(archive == backup, "the archive is not what the donor sent");

@@ -1,7 +1,7 @@
 //! Peers that do what no member does.
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{self, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     sync::{
         Arc,
@@ -106,21 +106,22 @@ impl Attack {
         }
     }
 
-    /// Attacks, and returns how long it took until the link was gone.
-    pub(crate) fn run(self, target: &Target) -> Duration {
-        match self {
-            Self::LinkedGarbage => Peer::linked(target).end_with(&[0xff; 64]),
+    /// Attacks, and returns how long it took until the link was gone. Fails if there was no link,
+    /// for it had to give way to somebody else's.
+    pub(crate) fn run(self, target: &Target) -> io::Result<Duration> {
+        let took = match self {
+            Self::LinkedGarbage => Peer::linked(target)?.end_with(&[0xff; 64]),
             Self::LinkedMalformedUser => {
                 let user =
                     Body::User { relay: Relay::No, payload: Bytes::from_static(b"nonsense") };
-                Peer::linked(target).end_with_message(user)
+                Peer::linked(target)?.end_with_message(user)
             }
             Self::LinkedHandshake => {
                 let handshake = Body::Handshake { handshake: HandshakeId(node(9)) };
-                Peer::linked(target).end_with_message(handshake)
+                Peer::linked(target)?.end_with_message(handshake)
             }
-            Self::SlowLoris => Peer::greeted(target).trickle(&target.group),
-            Self::Silence => Peer::greeted(target).end_with(&[]),
+            Self::SlowLoris => Peer::greeted(target)?.trickle(&target.group),
+            Self::Silence => Peer::greeted(target)?.end_with(&[]),
             Self::Garbage
             | Self::Oversized
             | Self::Checksum
@@ -130,11 +131,12 @@ impl Attack {
             | Self::Replayed
             | Self::WrongGroup
             | Self::NilNode => {
-                let peer = Peer::greeted(target);
+                let peer = Peer::greeted(target)?;
                 let bytes = self.bytes(&peer, &target.group);
                 peer.end_with(&bytes)
             }
-        }
+        };
+        Ok(took)
     }
 
     /// What is sent after the greeting.
@@ -193,25 +195,25 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Connects and reads the acceptor's HANDSHAKE.
-    fn greeted(target: &Target) -> Self {
-        let mut stream = TcpStream::connect(target.address).expect("connect");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set a limit");
-        let port = stream.local_addr().expect("it is connected").port();
-        let greeting = read_message(&mut stream);
+    fn greeted(target: &Target) -> io::Result<Self> {
+        let mut stream = TcpStream::connect(target.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let port = stream.local_addr()?.port();
+        let greeting = read_message(&mut stream)?;
         let Body::Handshake { handshake } = greeting.body else {
             panic!("greeted by {greeting:?}")
         };
-        Self { stream, me: node(port), handshake }
+        Ok(Self { stream, me: node(port), handshake })
     }
 
     /// Connects and does all that a member does to get a link.
-    pub(crate) fn linked(target: &Target) -> Self {
-        let mut peer = Self::greeted(target);
+    pub(crate) fn linked(target: &Target) -> io::Result<Self> {
+        let mut peer = Self::greeted(target)?;
         let response = framed(&peer.response(&target.group).encode());
-        peer.stream.write_all(&response).expect("answer the handshake");
-        let answer = read_message(&mut peer.stream);
+        peer.stream.write_all(&response)?;
+        let answer = read_message(&mut peer.stream)?;
         assert_eq!(answer.body, Body::Ok, "the handshake was refused");
-        peer
+        Ok(peer)
     }
 
     /// Behaves from now on, in the background, as an idle member does.
@@ -305,16 +307,18 @@ fn framed(body: &[u8]) -> Vec<u8> {
     out.to_vec()
 }
 
-fn read_message(stream: &mut TcpStream) -> Message {
+fn read_message(stream: &mut TcpStream) -> io::Result<Message> {
     let mut decoder = frame::FrameDecoder::new();
     let mut buffer = BytesMut::new();
     loop {
         if let Some(body) = decoder.decode(&mut buffer).expect("intact frames") {
-            return Message::decode(&body).expect("a message");
+            return Ok(Message::decode(&body).expect("a message"));
         }
         let mut bytes = [0; 4096];
-        let length = stream.read(&mut bytes).expect("read a message");
-        assert!(length > 0, "the link was closed");
+        let length = stream.read(&mut bytes)?;
+        if length == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
         buffer.extend_from_slice(&bytes[..length]);
     }
 }

@@ -84,6 +84,11 @@ impl Garbd {
         self.process.wait(limit).code()
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Whether it has not ended by itself.
     pub(crate) fn is_running(&mut self) -> bool {
         self.process.is_running()

@@ -100,6 +100,12 @@ impl Job {
         self
     }
 
+    /// Keeps these ports for it until it has ended.
+    pub(crate) fn holding(mut self, ports: Ports) -> Self {
+        self.ports.push(ports);
+        self
+    }
+
     /// Adds `--name`.
     pub(crate) fn switch(mut self, name: &str) -> Self {
         self.arguments.push(name.to_owned());
@@ -182,6 +188,11 @@ impl Running {
     /// When it was started.
     pub(crate) fn started(&self) -> Instant {
         self.started
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Whether it has not ended yet.

@@ -10,8 +10,8 @@ use std::{
 
 use super::{
     fault::{self, Fault},
-    ports::Ports,
-    process::{self, Process},
+    ports::{Network, Ports},
+    process::Process,
     seed,
     server::{Provider, Server, Start},
     wait::seconds,
@@ -64,34 +64,54 @@ pub(crate) struct LocalServer {
     place: PathBuf,
     data: PathBuf,
     socket: PathBuf,
-    ports: Ports,
+    network: Network,
     process: Option<Process>,
     starts: usize,
     settings: Vec<String>,
     provider_options: String,
     transfer_settings: Vec<String>,
+    is_ipv6: bool,
 }
 
 impl LocalServer {
     /// A server on `data`; its log, socket and settings go to `place`.
     pub(crate) fn new(name: &str, group: &str, place: &Path, data: PathBuf) -> Self {
+        Self::within(Network::Loopback(Ports::reserve()), name, group, place, data)
+    }
+
+    /// As [`LocalServer::new`], in some network.
+    pub(crate) fn within(
+        network: Network,
+        name: &str,
+        group: &str,
+        place: &Path,
+        data: PathBuf,
+    ) -> Self {
         let server = Self {
             name: name.to_owned(),
             group: group.to_owned(),
             place: place.to_owned(),
             data,
             socket: place.join("socket"),
-            ports: Ports::reserve(),
+            network,
             process: None,
             starts: 0,
             settings: Vec::new(),
             provider_options: String::new(),
             transfer_settings: Vec::new(),
+            is_ipv6: false,
         };
         fs::create_dir_all(server.place.join("tmp")).expect("make a node's directory");
         make_base_directory(&server.place);
         server.set_fault(Fault::None);
         server
+    }
+
+    /// Sends its process a signal.
+    pub(crate) fn signal(&mut self, signal: rustix::process::Signal) {
+        if let Some(process) = &mut self.process {
+            process.signal(signal);
+        }
     }
 
     /// Adds a line to the server's settings, for its next start.
@@ -103,6 +123,16 @@ impl LocalServer {
     pub(crate) fn set_provider(&mut self, options: &str) {
         self.provider_options.push(';');
         self.provider_options.push_str(options);
+    }
+
+    /// Everything that it listens on and tells is IPv6, from its next start on.
+    pub(crate) fn use_ipv6(&mut self) {
+        self.is_ipv6 = true;
+    }
+
+    /// An address as this server has it, from how the ports are written.
+    fn own(&self, text: &str) -> String {
+        if self.is_ipv6 { text.replace("127.0.0.1", "[::1]") } else { text.to_owned() }
     }
 
     /// Replaces what its state transfers are told in `[sst]`; counts from the next transfer on.
@@ -138,18 +168,18 @@ impl LocalServer {
     }
 
     fn settings(&self, peers: &str) -> String {
-        let ports = &self.ports;
+        let network = &self.network;
         let mut text = format!(
             "[mysqld]\n\
              basedir={place}\ndatadir={data}\nsocket={socket}\npid-file={place}/pid\ntmpdir={place}/tmp\n\
-             log-error={log}\nbind-address=127.0.0.1\nport={sql}\nskip-name-resolve\n\
+             log-error={log}\nbind-address={host}\nport={sql}\nskip-name-resolve\n\
              innodb-buffer-pool-size=64M\ninnodb-log-file-size=96M\n\
              innodb-flush-log-at-trx-commit=2\nmax-connections=40\n\
              binlog-format=ROW\ninnodb-autoinc-lock-mode=2\ndefault-storage-engine=InnoDB\n\
              wsrep-on=ON\nwsrep-provider={library}\n\
              wsrep-cluster-name={group}\nwsrep-cluster-address=gcomm://{peers}\n\
              wsrep-node-name={name}\nwsrep-node-address={link}\n\
-             wsrep-node-incoming-address=127.0.0.1:{sql}\n\
+             wsrep-node-incoming-address={host}:{sql}\n\
              wsrep-sst-method=mariabackup\nwsrep-sst-auth=root:\n\
              wsrep-sst-receive-address={sst}\n\
              wsrep-provider-options=\"gmcast.listen_addr=tcp://{link};base_port={link_port};\
@@ -159,14 +189,15 @@ impl LocalServer {
             socket = self.socket.display(),
             place = self.place.display(),
             log = self.log_file().display(),
-            sql = ports.at(1),
+            host = network.host(),
+            sql = network.at(1),
             library = provider_library(),
             group = self.group,
             name = self.name,
-            link = ports.address(2),
-            link_port = ports.at(2),
-            ist = ports.address(3),
-            sst = ports.address(4),
+            link = network.address(2),
+            link_port = network.at(2),
+            ist = network.address(3),
+            sst = network.address(4),
         );
         // A server that runs as root wants to be told so.
         writeln!(text, "user={}", seed::user()).expect("write to a string");
@@ -174,7 +205,8 @@ impl LocalServer {
             writeln!(text, "{setting}").expect("write to a string");
         }
         text.push_str(&self.transfer_section());
-        text
+        // The only setting that wants a bare address.
+        self.own(&text).replace("bind-address=[::1]", "bind-address=::1")
     }
 
     fn fault_file(&self) -> PathBuf {
@@ -188,12 +220,12 @@ impl Server for LocalServer {
     }
 
     fn group_address(&self) -> String {
-        self.ports.address(2)
+        self.own(&self.network.address(2))
     }
 
     fn start(&mut self, start: &Start) {
         let settings = self.write_settings(start);
-        let mut command = process::command(server_program());
+        let mut command = self.network.command(server_program());
         command.arg(format!("--defaults-file={}", settings.display()));
         if let Start::Bootstrap = start {
             command.arg("--wsrep-new-cluster");

@@ -7,6 +7,7 @@ mod howto;
 mod broken;
 mod certificates;
 mod dynamic;
+mod hangup;
 mod links;
 mod peer;
 mod row;

@@ -29,8 +29,13 @@ impl EarlyCommits {
         self.0.len()
     }
 
+    /// A relay may bring an older one later.
     fn insert(&mut self, source: NodeId, view: ViewId, install: FifoSeqno) {
-        if self.0.len() < NODES_MAX || self.0.contains_key(&source) {
+        let is_newer = self
+            .0
+            .get(&source)
+            .is_none_or(|(known, fifo_seqno)| known.node != view.node || *fifo_seqno < install);
+        if is_newer && (self.0.len() < NODES_MAX || self.0.contains_key(&source)) {
             self.0.insert(source, (view, install));
         }
     }
@@ -63,10 +68,9 @@ impl Evs {
         early.chain(sender).collect()
     }
 
-    /// Is this node one of those who will be in the pending view?
-    pub(super) fn is_member_of_pending(&self, node: &NodeId) -> bool {
-        let entry = self.pending().and_then(|pending| pending.join.proposal.nodes.entry(node));
-        entry.is_some_and(|entry| entry.is_operational)
+    /// Has this node committed to the pending INSTALL?
+    pub(super) fn has_committed(&self, node: &NodeId) -> bool {
+        self.pending().is_some_and(|pending| pending.committed.contains(node))
     }
 
     /// Does this JOIN show that its sender will never commit to our INSTALL? It has had the time to

@@ -41,13 +41,14 @@ impl Evs {
     }
 
     /// In GATHER servers take the gap for early and wait for its repetition. But its sender has seen
-    /// that everybody has committed, so we go on with it.
+    /// that everybody has committed, so we go on with it. The gap itself does not tell which INSTALL
+    /// of that view it means; the commit before it does.
     fn handle_install_gap(&mut self, incoming: Incoming) {
         let source = incoming.source;
         if !is_bare(&incoming.message) {
             return self.handle_early(incoming);
         }
-        if self.config.exceeds_servers() && self.is_member_of_pending(&source) {
+        if self.config.exceeds_servers() && self.has_committed(&source) {
             self.enter_install();
         }
         let is_installing = self.state.kind() == StateKind::Install;

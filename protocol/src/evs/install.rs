@@ -33,7 +33,9 @@ impl Installs {
         self.base.saturating_add(self.attempts)
     }
 
+    /// A regular view, or a start over: views decided from now on have numbers of their own.
     pub(super) fn restart(&mut self) {
+        self.base = self.base.saturating_add(self.attempts);
         self.attempts = 0;
         self.timeouts = 0;
     }
@@ -145,9 +147,12 @@ impl Evs {
         self.send_commit_gap();
     }
 
-    /// Everybody has committed.
+    /// Everybody has committed, as we know from their commits or from somebody who has them all.
     pub(super) fn enter_install(&mut self) {
-        let Some(pending) = self.state.take_accepted() else { return };
+        let Some(mut pending) = self.state.take_accepted() else { return };
+        // Not all commits may have reached us; the time-out gives up only who has not committed.
+        let members = pending.members();
+        pending.committed.extend(members);
         self.transition(State::Install(pending));
         self.arm(Timer::Inactivity, self.config.inactive_check_period);
         self.arm(Timer::Retransmission, self.config.join_retrans_period);

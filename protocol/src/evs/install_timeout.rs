@@ -45,10 +45,14 @@ impl Evs {
         join.is_some_and(|join| self.consensus().is_consistent(join))
     }
 
+    /// Servers do not ask how old the INSTALL is, and give up those whose commits are on their way.
     fn give_up_uncommitted(&mut self) {
-        let Some(committed) = self.pending().map(|pending| pending.committed.clone()) else {
+        let Some(pending) = self.pending() else { return };
+        let age = self.now.saturating_since(pending.accepted_at);
+        if self.config.exceeds_servers() && age < self.config.join_retrans_period {
             return;
-        };
+        }
+        let committed = pending.committed.clone();
         for id in self.nodes.ids().iter().filter(|id| !committed.contains(id)) {
             self.set_inactive(id);
         }

@@ -80,7 +80,7 @@ impl Evs {
             Some(pending) if pending.join.source == join.source => {
                 self.enter_gather(Announce::Nothing);
             }
-            Some(_) if self.is_install_refused_by(join) => self.enter_gather(Announce::Nothing),
+            Some(_) if self.is_install_refused_by(join) => self.restart_gather(),
             // The sender has not seen the INSTALL yet, or not its repetition.
             Some(pending) if self.consensus().is_consistent(&pending.join) => return false,
             Some(_) => self.enter_gather(Announce::Nothing),
@@ -190,8 +190,10 @@ impl Evs {
 
     /// Sends the JOIN that came too soon after another one.
     pub(super) fn send_late_join(&mut self) {
-        self.late_joins += 1;
-        self.send_join();
+        if self.late_joins < LATE_JOINS_MAX {
+            self.late_joins += 1;
+            self.send_join();
+        }
     }
 
     /// Sends the INSTALL if it is ours to send.

@@ -21,6 +21,10 @@ pub struct Config {
     pub pc: pc::Config,
     /// Group.
     pub gcs: gcs::Config,
+    /// After not having been run for so long (a stopped process, a paused virtual machine) the
+    /// others have certainly given this member up: it begins its next life at once, instead of first
+    /// missing them for `evs.suspect_timeout`. Never if `None`.
+    pub freeze_limit: Option<Duration>,
     /// How long to look for a primary component (`pc.wait_prim_timeout`); no limit if `None`.
     pub connect_limit: Option<Duration>,
 }

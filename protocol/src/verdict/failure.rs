@@ -114,6 +114,7 @@ pub(super) const fn witness_of(failure: &TransferFailure) -> Option<Witness> {
         | TransferFailure::MetadataTooLong { .. }
         | TransferFailure::Wrapped { .. }
         | TransferFailure::NotEncrypted
+        | TransferFailure::Undeciphered
         | TransferFailure::Interrupted { .. }
         | TransferFailure::Idle { .. }
         | TransferFailure::TooSlow { .. } => Some(Witness::Transport),
@@ -149,7 +150,7 @@ pub const fn class_of(failure: &TransferFailure) -> ExitClass {
             | Layer::Xz
             | Layer::Qpress => ExitClass::Configuration,
         },
-        TransferFailure::NotEncrypted => ExitClass::Identity,
+        TransferFailure::NotEncrypted | TransferFailure::Undeciphered => ExitClass::Identity,
         TransferFailure::Metadata(MetadataError::Bypass) => ExitClass::RequestRefused,
         TransferFailure::NoMetadata { .. }
         | TransferFailure::Metadata(_)

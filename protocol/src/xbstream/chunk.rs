@@ -144,6 +144,12 @@ impl ChunkHeader {
         Ok((input, Self { flags, path, body }))
     }
 
+    /// The header at the start of `input` and its length; none if there is no whole one.
+    pub fn decode(input: &[u8], dialect: Option<Dialect>) -> Option<(Self, usize)> {
+        let (rest, header) = Self::parse(input, dialect).ok()?;
+        Some((header, input.len() - rest.len()))
+    }
+
     /// Appends the header; map and payload follow separately.
     ///
     /// A path longer than [`PATH_BYTES_MAX`] makes a chunk that no reader takes.

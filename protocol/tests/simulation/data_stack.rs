@@ -39,7 +39,7 @@ pub(crate) struct DataStack {
     /// A new node gives up without a primary component; a restored one waits for ever.
     primary_deadline: Option<Instant>,
     is_restored: bool,
-    is_leaving: bool,
+    pub(crate) is_leaving: bool,
     has_ended: bool,
 }
 

@@ -8,6 +8,7 @@
 //! | `SIM_FIRST=n` | begins with this seed |
 //! | `SIM_SEEDS=n` | runs so many random lives instead of the usual ones, and tells how far it is |
 //! | `SIM_JOBS=n` | on so many threads |
+//! | `SIM_STOCK=1` | servers follow only the rules that real ones have |
 //!
 //! `scripts/simulate` sets them.
 

@@ -155,6 +155,14 @@ impl Process {
         }
     }
 
+    /// A server that gives up waiting for a primary component leaves without being told.
+    pub(crate) fn leaves_by_itself(&self) -> bool {
+        match &self.stack {
+            Stack::Ours(_) => false,
+            Stack::Data(data) => data.is_leaving,
+        }
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         self.ended.is_none()
     }

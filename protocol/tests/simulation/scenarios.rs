@@ -81,6 +81,22 @@ fn misfortunes_of_guests(seed: u64) {
     world.expect_whole(60);
 }
 
+/// The others have given up who was not run for long: its next life begins without waiting first.
+#[test]
+fn a_guest_that_was_frozen_for_long_is_back_within_seconds() {
+    for seed in 0..10 {
+        let (mut world, servers, _) = group(seed, &["n1", "n2"], &[]);
+        let guest = world.add("z1", Kind::Ours);
+        world.machines[guest].settings.config.freeze_limit = Some(Duration::from_secs(10));
+        world.start(guest);
+        world.expect_whole(20);
+        world.freeze(guest);
+        stay_primary(&mut world, 20, &servers);
+        world.thaw(guest);
+        world.expect_whole(5);
+    }
+}
+
 /// The survivor is judged against the view before both leaves, in which the guest's must not come
 /// between the server's and the next primary view.
 #[test]

@@ -3,7 +3,6 @@
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use galera_protocol::planted::Bug;
@@ -21,11 +20,23 @@ const SEEDS_PER_BUG: u64 = 60;
 struct Outcome {
     failed: Vec<u64>,
     operator_calls: usize,
-    done: u64,
+}
+
+/// Where all threads together stand.
+#[derive(Debug, Default)]
+struct Progress {
+    next: AtomicU64,
+    done: AtomicU64,
+    failed: AtomicU64,
 }
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
+}
+
+/// As the environment has it.
+fn terms() -> Terms {
+    Terms { bug: None, stock_servers: std::env::var_os("SIM_STOCK").is_some() }
 }
 
 fn attempt(seed: u64, terms: Terms) -> Result<Life, String> {
@@ -38,47 +49,52 @@ fn cause(panic: &str) -> &str {
     panic.lines().find(|line| line.starts_with("seed ")).unwrap_or(panic)
 }
 
-/// Runs lives on several threads. Progress and failures are told as they come if `is_watched`.
+/// Runs lives on several threads. Progress is told as it goes if `is_watched`.
 fn run(first: u64, seeds: u64, jobs: usize, is_watched: bool) -> Outcome {
-    let (next, outcome) = (AtomicU64::new(first), Mutex::new(Outcome::default()));
+    let progress = Progress::default();
     let one_after_the_other = || {
+        let mut outcome = Outcome::default();
         loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + seeds {
-                return;
+            let number = progress.next.fetch_add(1, Ordering::Relaxed);
+            if number >= seeds {
+                return outcome;
             }
-            let result = attempt(seed, Terms::default());
-            let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
-            record(&mut outcome, seed, seeds, result, is_watched);
+            let seed = first + number;
+            record(&mut outcome, &progress, seed, attempt(seed, terms()));
+            if is_watched {
+                tell(&progress, seeds);
+            }
         }
     };
     thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(one_after_the_other);
+        let threads: Vec<_> = (0..jobs).map(|_| scope.spawn(one_after_the_other)).collect();
+        let mut all = Outcome::default();
+        for outcome in threads.into_iter().filter_map(|thread| thread.join().ok()) {
+            all.failed.extend(outcome.failed);
+            all.operator_calls += outcome.operator_calls;
         }
-    });
-    outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
+        all
+    })
 }
 
-#[expect(clippy::print_stderr, reason = "for people who watch many seeds")]
-fn record(
-    outcome: &mut Outcome,
-    seed: u64,
-    seeds: u64,
-    result: Result<Life, String>,
-    is_watched: bool,
-) {
-    outcome.done += 1;
+#[expect(clippy::print_stderr, reason = "for people who want to know why")]
+fn record(outcome: &mut Outcome, progress: &Progress, seed: u64, result: Result<Life, String>) {
     match result {
         Ok(life) => outcome.operator_calls += life.operator_calls,
         Err(panic) => {
             outcome.failed.push(seed);
+            progress.failed.fetch_add(1, Ordering::Relaxed);
             eprintln!("{}\n  replay: scripts/simulate --seed {seed}", cause(&panic));
         }
     }
-    if is_watched && (outcome.done % 500 == 0 || outcome.done == seeds) {
-        let failed = outcome.failed.len();
-        eprintln!("{} of {seeds} lives, {failed} failed, last seed {seed}", outcome.done);
+}
+
+#[expect(clippy::print_stderr, reason = "for people who watch many seeds")]
+fn tell(progress: &Progress, seeds: u64) {
+    let done = progress.done.fetch_add(1, Ordering::Relaxed) + 1;
+    if done % 500 == 0 || done == seeds {
+        let failed = progress.failed.load(Ordering::Relaxed);
+        eprintln!("{done} of {seeds} lives, {failed} failed");
     }
 }
 
@@ -90,7 +106,7 @@ fn jobs() -> usize {
 #[test]
 fn groups_survive_random_lives() {
     if let Some(seed) = number("SIM_SEED") {
-        let Life { world, .. } = live(seed, Terms::default());
+        let Life { world, .. } = live(seed, terms());
         #[expect(clippy::print_stdout, reason = "somebody asked for it")]
         {
             println!("{}\n{}", world.log(), world.describe());
@@ -103,10 +119,12 @@ fn groups_survive_random_lives() {
         // Only the cause of a failure is of interest, not where the simulation noticed it.
         std::panic::set_hook(Box::new(|_| {}));
     }
-    let Outcome { failed, operator_calls, .. } = run(first, seeds, jobs(), asked.is_some());
+    let Outcome { failed, operator_calls } = run(first, seeds, jobs(), asked.is_some());
+    drop(std::panic::take_hook());
     assert!(failed.is_empty(), "replay with scripts/simulate --seed N: {failed:?}");
-    // Outages that stock servers do not survive by themselves either, such as a lost identity.
-    let calls_max = usize::try_from(seeds / 4).expect("few") + 3;
+    // Outages that stock servers do not survive by themselves either: mostly a member of the last
+    // primary view that lost its memory, so that recovery waits for it in vain.
+    let calls_max = usize::try_from(seeds * 2 / 5).expect("few") + 3;
     assert!(operator_calls <= calls_max, "{operator_calls} groups needed their operator");
 }
 
@@ -115,7 +133,7 @@ fn groups_survive_random_lives() {
 fn every_planted_bug_is_found() {
     let bugs: Vec<Bug> = Bug::ALL.to_vec();
     let found = bugs.iter().map(|bug| {
-        let terms = Terms { bug: Some(*bug) };
+        let terms = Terms { bug: Some(*bug), stock_servers: false };
         let shows = |seed: &u64| attempt(*seed, terms).is_err();
         (*bug, (0..SEEDS_PER_BUG).find(shows))
     });

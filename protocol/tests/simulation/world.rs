@@ -432,6 +432,9 @@ impl World {
     fn settle(&mut self, host: Host) {
         let Some(mut process) = self.machines[host].process.take() else { return };
         let run = tcp::Process { host, run: process.run };
+        if process.leaves_by_itself() {
+            self.oracle.leavers.insert(process.me);
+        }
         while let Some(action) = process.poll_action() {
             if !process.is_running() {
                 self.fail(&format!("{action:?} after the end"));
@@ -494,8 +497,7 @@ impl World {
 
     fn on_event(&mut self, host: Host, event: Event, process: &mut Process) {
         self.note(host, || describe(&event));
-        // Members and servers also leave when they see no use in staying.
-        if let Event::Gcs(gcs::Event::LeaveAdvised(_)) | Event::Ended(EndReason::Left) = event {
+        if let Event::Gcs(gcs::Event::LeaveAdvised(_)) = event {
             self.oracle.leavers.insert(process.me);
         }
         if let Event::Ended(reason) = event {

@@ -1,13 +1,13 @@
 //! Keys and certificates on disk, and the contexts made from them; read again on request.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use openssl::error::ErrorStack;
 use tokio::sync::watch;
 use tracing::info;
 
 use super::context::Material;
-use super::pem::Complaint;
+use super::pem::{self, Complaint};
 
 /// Where our key and certificate are, and whom we trust. All files are PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,4 +91,9 @@ impl Keys {
     pub fn files(&self) -> &KeyFiles {
         &self.files
     }
+}
+
+/// A secret from the first line of a file.
+pub fn secret(path: &Path) -> Result<Vec<u8>, KeyError> {
+    pem::first_line(path).map_err(|complaint| complaint.about(path))
 }

@@ -98,12 +98,8 @@ impl Sink for Contents {
     async fn create(&mut self, entry: &Entry) -> Result<DatadirFile, SinkError> {
         let path = entry.path.clone();
         let file = self.change(&entry.path, move |tree| tree.create(&path)).await?;
-        Ok(DatadirFile {
-            writer: self.writers.open(file, &entry.path),
-            stored_bytes: Arc::clone(&self.stored_bytes),
-            position: 0,
-            size: 0,
-        })
+        let writer = self.writers.open(file, &entry.path);
+        Ok(DatadirFile::new(writer, Arc::clone(&self.stored_bytes)))
     }
 
     async fn rename(&mut self, from: &EntryPath, to: &EntryPath) -> Result<(), SinkError> {
@@ -161,6 +157,10 @@ impl SinkFile for DatadirFile {
 }
 
 impl DatadirFile {
+    pub(super) fn new(writer: FileWriter, stored_bytes: Arc<AtomicU64>) -> Self {
+        Self { writer, stored_bytes, position: 0, size: 0 }
+    }
+
     /// A seek alone does not make a file longer, a hole does.
     fn advance(&mut self, length: u64) {
         self.position = self.position.saturating_add(length);

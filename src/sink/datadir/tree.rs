@@ -46,6 +46,29 @@ impl Tree {
         Ok(File::from(file))
     }
 
+    /// As [`Self::create`], but fails if there is a file of that name.
+    pub(super) fn create_new(&mut self, path: &EntryPath) -> io::Result<File> {
+        let (directory, name) = self.locate(path)?;
+        let file = create_new(directory, name)?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(FILE_MODE))?;
+        Ok(File::from(file))
+    }
+
+    /// Removes the directories that were made and are empty again.
+    pub(super) fn remove_directories(&mut self) -> io::Result<()> {
+        let directories = core::mem::take(&mut self.directories);
+        // A path sorts before what lies below it.
+        for path in directories.iter().rev() {
+            let (above, name) = split(path);
+            match rustix::fs::unlinkat(self.directory(above)?, name, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOTEMPTY | Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.handles.remove(path);
+        }
+        Ok(())
+    }
+
     /// Renames a file, replacing one of the new name; a missing one stays missing.
     pub(super) fn rename(&mut self, from: &EntryPath, to: &EntryPath) -> io::Result<()> {
         // The handle of the one may be dropped to make room for the other's.

@@ -209,7 +209,13 @@ fn seen(output: Output) -> Seen {
         Output::Send { target, payload } => {
             Seen::Sent(target, Message::decode(&payload).expect("we send what we can read"))
         }
-        other => Seen::Other(other),
+        Output::Welcome(_)
+        | Output::Evict(_)
+        | Output::RegularView { .. }
+        | Output::View(_)
+        | Output::Deliver(_)
+        | Output::Closed
+        | Output::Failed(_) => Seen::Other(output),
     }
 }
 
@@ -264,11 +270,14 @@ pub(super) fn nodes<const N: usize>(entries: [(NodeId, NodeEntry); N]) -> NodeLi
 
 /// What was sent, without targets and headers.
 pub(super) fn bodies(seen: &[Seen]) -> Vec<&Body> {
-    let sent = |one| match one {
-        &Seen::Sent(_, ref message) => Some(&message.body),
+    seen.iter().filter_map(body).collect()
+}
+
+fn body(seen: &Seen) -> Option<&Body> {
+    match seen {
+        Seen::Sent(_, message) => Some(&message.body),
         Seen::Other(_) => None,
-    };
-    seen.iter().filter_map(sent).collect()
+    }
 }
 
 /// One short word per output, for tests about what happens and in which order.

@@ -5,7 +5,7 @@ use super::bench::{
     words,
 };
 use crate::evs::message::{Body, Flags, Header, Install, Message, NodeEntry, NodeList, Proposal};
-use crate::evs::{Config, FifoSeqno, Output, Range, Seqno, StateKind};
+use crate::evs::{Config, FifoSeqno, Output, Range, Seqno, StateKind, Timer};
 use crate::id::{NodeId, ViewId};
 use crate::message::Order;
 use crate::time::Duration;
@@ -217,6 +217,8 @@ fn an_install_gap_shows_that_everybody_has_committed() {
     let (mut bench, _, install) = deciding(node(2), &[node(1), node(3)]);
     let next = install_view(&install);
     bench.receive(node(1), &install);
+    let commit = bench.commit(node(3), next, &install);
+    bench.receive(node(3), &commit);
     let gap = bench.installed(node(3), next);
     assert_eq!(words(&bench.receive(node(3), &gap)), ["install gap"]);
     assert_eq!(bench.evs.state(), StateKind::Install);
@@ -225,6 +227,37 @@ fn an_install_gap_shows_that_everybody_has_committed() {
         bench.receive(from, &gap);
     }
     assert_eq!(bench.view(), next);
+}
+
+#[test]
+fn an_install_gap_of_somebody_who_did_not_commit_to_this_install_moves_nobody() {
+    let (mut bench, _, install) = deciding(node(2), &[node(1), node(3)]);
+    bench.receive(node(1), &install);
+    let gap = bench.installed(node(3), install_view(&install));
+    assert_eq!(bench.receive(node(3), &gap), []);
+    assert_eq!(bench.evs.state(), StateKind::Gather);
+}
+
+#[test]
+fn who_has_committed_by_the_word_of_another_is_not_given_up_at_the_time_out() {
+    let (mut bench, everybody, install) = deciding(node(2), &[node(1), node(3)]);
+    let (view, next) = (bench.view(), install_view(&install));
+    for (from, view) in [(node(3), view), (node(9), pseudo(node(9)))] {
+        let join = bench.join(from, view, -1, everybody.clone());
+        bench.receive(from, &join);
+    }
+    bench.receive(node(1), &install);
+    let commit = bench.commit(node(3), next, &install);
+    bench.receive(node(3), &commit);
+    let gap = bench.installed(node(3), next);
+    bench.receive(node(3), &gap);
+    bench.pass(SECOND + MILLISECOND);
+    // The change began long before the INSTALL.
+    bench.evs.arm(Timer::Install, MILLISECOND);
+    bench.pass(MILLISECOND);
+    assert_eq!(bench.evs.counters.install_timeouts, 1);
+    let is_operational = |id| bench.evs.nodes.is_operational(&id);
+    assert!(is_operational(node(3)) && is_operational(node(9)));
 }
 
 #[test]
@@ -351,8 +384,9 @@ fn an_early_message_is_not_lost_although_its_senders_install_gap_came_first() {
     let (mut bench, _, install) = deciding(node(2), &[node(1)]);
     let next = install_view(&install);
     bench.receive(node(1), &install);
-    let gap = bench.installed(node(9), next);
-    bench.receive(node(9), &gap);
+    for gap in [bench.commit(node(9), next, &install), bench.installed(node(9), next)] {
+        bench.receive(node(9), &gap);
+    }
     let mut early = bench.user(node(9), 0, -1);
     early.header.view = next;
     let seen = bench.receive(node(9), &early);

@@ -99,6 +99,9 @@ impl Conversation {
             Some(Role::Undecided { .. }) if end == End::Clean => self.recognise(now, id, true),
             Some(Role::Collecting { .. }) if end == End::Clean => self.on_collected(now, id),
             Some(Role::Held) if end == End::Clean => self.close(id, CloseReason::Empty),
+            Some(Role::Undecided { .. } | Role::Collecting { .. }) if end == End::Undeciphered => {
+                self.refuse(id, CloseReason::Undeciphered, Failure::Undeciphered);
+            }
             Some(
                 Role::Held | Role::Undecided { .. } | Role::Collecting { .. } | Role::Early { .. },
             ) => self.close(id, CloseReason::of_end(end)),
@@ -108,10 +111,11 @@ impl Conversation {
 
     /// Looks at the head of an undecided connection.
     fn recognise(&mut self, now: Instant, id: ConnectionId, ended: bool) {
-        let Some(Role::Undecided { head, encrypted }) = self.connections.role_mut(id) else {
+        let Some(Role::Undecided { head, encrypted, deciphered }) = self.connections.role_mut(id)
+        else {
             return;
         };
-        let (kind, encrypted) = (sniff::classify(head, ended), *encrypted);
+        let (kind, encrypted, deciphered) = (sniff::classify(head, ended), *encrypted, *deciphered);
         let head = head.split().freeze();
         if self.refuses_plain(kind, encrypted) {
             return self.refuse(id, CloseReason::NotEncrypted, Failure::NotEncrypted);
@@ -123,6 +127,9 @@ impl Conversation {
             Kind::Truncated => self.close(id, CloseReason::Truncated),
             Kind::Foreign(head) => self.close(id, CloseReason::Foreign(head)),
             Kind::Wrapped(Layer::Tls) if self.may_start_tls(encrypted) => self.start_tls(id, head),
+            Kind::Wrapped(layer) if self.may_decipher(layer, deciphered) => {
+                self.decipher(id, layer, head);
+            }
             Kind::Wrapped(layer) => {
                 self.refuse(id, CloseReason::Wrapped(layer), Failure::Wrapped { layer });
             }
@@ -162,6 +169,19 @@ impl Conversation {
             *encrypted = true;
         }
         self.outputs.push_back(Output::StartTls { connection: id, head });
+        self.outputs.push_back(Output::Read { connection: id });
+    }
+
+    fn may_decipher(&self, layer: Layer, deciphered: bool) -> bool {
+        let is_cipher = matches!(layer, Layer::OpensslEnc | Layer::Xbcrypt);
+        self.config.deciphers && is_cipher && !deciphered
+    }
+
+    fn decipher(&mut self, id: ConnectionId, layer: Layer, head: Bytes) {
+        if let Some(Role::Undecided { deciphered, .. }) = self.connections.role_mut(id) {
+            *deciphered = true;
+        }
+        self.outputs.push_back(Output::Decipher { connection: id, layer, head });
         self.outputs.push_back(Output::Read { connection: id });
     }
 
@@ -354,6 +374,7 @@ impl Conversation {
             | CloseReason::Silent
             | CloseReason::Empty
             | CloseReason::HungUp
+            | CloseReason::Undeciphered
             | CloseReason::Foreign(_)
             | CloseReason::Wrapped(_)
             | CloseReason::NotEncrypted

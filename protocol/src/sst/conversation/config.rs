@@ -11,6 +11,8 @@ pub struct Config {
     pub allow_from: AllowFrom,
     /// Whether a connection must begin with TLS. If so, plain text is refused.
     pub tls: TlsPolicy,
+    /// Whether the driver has a key that opens `encrypt=1` connections.
+    pub deciphers: bool,
     /// Whether the donor's JOIN is needed. Only a receiver without a member of its own has none.
     pub group: GroupWitness,
     /// From the accepted request to the end of conn 1.
@@ -38,6 +40,7 @@ impl Default for Config {
         Self {
             allow_from: AllowFrom::Donor,
             tls: TlsPolicy::Plain,
+            deciphers: false,
             group: GroupWitness::Required,
             first_connection: Duration::from_secs(300),
             second_connection: Duration::from_secs(120),

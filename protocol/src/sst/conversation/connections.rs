@@ -24,8 +24,9 @@ pub(super) struct Connection {
 pub(super) enum Role {
     /// Not read: the group has not chosen a donor.
     Held,
-    /// Being read, not recognised. `encrypted` once TLS was taken off.
-    Undecided { head: BytesMut, encrypted: bool },
+    /// Being read, not recognised. `encrypted` once TLS was taken off, `deciphered` once a cipher
+    /// was.
+    Undecided { head: BytesMut, encrypted: bool, deciphered: bool },
     /// A small archive, collected to its end.
     Collecting { container: Container, content: Content, bytes: BytesMut },
     /// The backup, recognised before conn 1 was read to its end.
@@ -36,7 +37,7 @@ pub(super) enum Role {
 
 impl Role {
     pub(super) fn undecided() -> Self {
-        Self::Undecided { head: BytesMut::new(), encrypted: false }
+        Self::Undecided { head: BytesMut::new(), encrypted: false, deciphered: false }
     }
 
     /// True if it may yet turn out to be, or is, conn 1.

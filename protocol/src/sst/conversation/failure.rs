@@ -45,6 +45,9 @@ pub enum CloseReason {
     /// It ended inside TLS without a byte: the peer saw our certificate and had enough.
     #[error("closed by the peer after the TLS handshake")]
     HungUp,
+    /// Our key does not open it.
+    #[error("cannot be decrypted with our key")]
+    Undeciphered,
     /// Nothing that a donor sends.
     #[error("unknown content, first bytes {0}")]
     Foreign(ForeignHead),
@@ -153,6 +156,9 @@ pub enum Failure {
     /// TLS is required and the donor does not speak it.
     #[error("the donor sends plain text, but TLS is required: configure it on both sides or none")]
     NotEncrypted,
+    /// Our key does not open what the donor sends.
+    #[error("the donor's stream cannot be decrypted: it uses another key or algorithm than ours")]
+    Undeciphered,
     /// Conn 2 broke.
     #[error("the donor's stream {} after {bytes} bytes", end_text(*end))]
     Interrupted {
@@ -230,6 +236,7 @@ const fn end_text(end: End) -> &'static str {
         End::TimedOut => "broke (no answer from its host)",
         End::Truncated => "ended without TLS close_notify",
         End::NoHandshake(_) => "failed in the TLS handshake",
+        End::Undeciphered => "could not be decrypted any further",
         End::Failed => "broke",
         End::Abandoned => "was abandoned by us",
     }
@@ -239,7 +246,7 @@ const fn remedy(layer: Layer) -> &'static str {
     match layer {
         Layer::Tls => "configure TLS for the transfer here, or switch it off on the donor",
         Layer::OpensslEnc | Layer::Xbcrypt => {
-            "this encryption is not supported, use encrypt=4 (TLS) in its [sst] section"
+            "give its key with --sst-encrypt-key-file, or use encrypt=4 (TLS) in its [sst] section"
         }
         Layer::Gzip | Layer::Zstd | Layer::Lz4 | Layer::Bzip2 | Layer::Xz | Layer::Qpress => {
             "an outer compressor is not supported, remove `compressor` from its [sst] section"

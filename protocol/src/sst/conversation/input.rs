@@ -64,6 +64,8 @@ pub enum End {
     Truncated,
     /// The TLS handshake was not completed.
     NoHandshake(TlsFailure),
+    /// What came cannot be decrypted with the key that we have.
+    Undeciphered,
     /// Another error of the connection.
     Failed,
     /// We stopped reading before the end.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{CloseReason, ConnectionId, Evidence, Failure};
 use crate::sst::metadata::{Metadata, MetadataFile};
+use crate::sst::sniff::Layer;
 
 /// What the conversation wants done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,15 @@ pub enum Output {
     StartTls {
         /// The connection.
         connection: ConnectionId,
+        /// Bytes read so far, to be replayed.
+        head: Bytes,
+    },
+    /// Decrypt it from its beginning; what that yields is read like a new connection.
+    Decipher {
+        /// The connection.
+        connection: ConnectionId,
+        /// `openssl enc` or `xbcrypt`.
+        layer: Layer,
         /// Bytes read so far, to be replayed.
         head: Bytes,
     },

@@ -1,7 +1,11 @@
 //! A whole member that hears a script: well-formed messages with any contents, in any order.
 //!
 //! The bytes are read as a list of steps, so that a fuzzer reaches deep states quickly. One peer has
-//! shaken hands already; what it says comes from three nodes, one of them a stranger.
+//! shaken hands already. Behind it is a member of the order layer that means well and has founded a
+//! group; when the script lets the two talk, ours joins it. In between the script says whatever it
+//! likes in the name of three nodes, one of them a stranger.
+
+use std::collections::VecDeque;
 
 use ::core::net::SocketAddr;
 use bytes::Bytes;
@@ -9,7 +13,7 @@ use bytes::Bytes;
 use crate::evs::message::{
     Body, Flags, Gap, Header, Install, Leave, Message, NodeEntry, NodeList, Proposal, User,
 };
-use crate::evs::{FifoSeqno, Range, Seqno};
+use crate::evs::{self, Evs, FifoSeqno, Range, Seqno, Start, StateKind};
 use crate::gmcast::message::{Body as LinkBody, Message as LinkMessage};
 use crate::gmcast::{self, GroupName, LinkEnd, LinkId, Text};
 use crate::id::{NodeId, Segment, ViewId, ViewKind};
@@ -19,6 +23,9 @@ use crate::time::{Duration, Instant};
 
 /// Steps of one script: more find nothing new, and take long.
 const STEPS_MAX: usize = 400;
+
+/// Messages that the two exchange at a time.
+const EXCHANGES_MAX: u8 = 40;
 
 const LINK: LinkId = LinkId::Accepted(0);
 
@@ -47,11 +54,20 @@ struct World<'a> {
     member: Member,
     now: Instant,
     script: Script<'a>,
-    fifo: i64,
+    peer: Evs,
+    /// What ours has said, on its way to the peer.
+    said: VecDeque<Bytes>,
+    /// What the peer does about it.
+    answers: VecDeque<evs::Output>,
 }
 
 /// Plays a script to a member.
 pub fn core(data: &[u8]) {
+    play(data, |_| {});
+}
+
+/// Plays a script, and shows where the member stands after each step.
+fn play(data: &[u8], mut see: impl FnMut(StateKind)) {
     let mut world = World::new(Script(data));
     world.shake_hands();
     for _ in 0..STEPS_MAX {
@@ -59,6 +75,7 @@ pub fn core(data: &[u8]) {
             break;
         }
         world.step();
+        see(world.member.evs().state());
         assert_eq!(world.member.evs().check_invariants(), Ok(()));
     }
 }
@@ -81,12 +98,52 @@ impl<'a> World<'a> {
         config.pc.weight = script.byte() % 2;
         config.evs.auto_evict = script.byte() % 3;
         let member = Member::new(config, Identity::Fresh(node(0)), 1);
-        Self { member, now: Instant::from_micros(1_000_000), script, fifo: 0 }
+        let now = Instant::from_micros(1_000_000);
+        let alone = evs::Config { start: Start::Bootstrap, ..evs::Config::default() };
+        let mut peer = Evs::new(alone, node(1), None);
+        peer.handle_input(now, evs::Input::Open);
+        let (said, answers) = (VecDeque::new(), VecDeque::new());
+        Self { member, now, script, peer, said, answers }
     }
 
     fn input(&mut self, input: Input) -> Vec<Action> {
         self.member.handle_input(self.now, input);
-        ::core::iter::from_fn(|| self.member.poll_action()).collect()
+        let actions: Vec<_> = ::core::iter::from_fn(|| self.member.poll_action()).collect();
+        for action in &actions {
+            let Action::SendFrame { body, .. } = action else { continue };
+            if let Ok(LinkMessage { body: LinkBody::User { payload, .. }, .. }) =
+                LinkMessage::decode(body)
+            {
+                self.said.push_back(payload);
+            }
+        }
+        actions
+    }
+
+    /// Lets the member and its peer talk until neither has more to say, or for long enough.
+    fn talk(&mut self) {
+        for _ in 0..self.script.byte() % EXCHANGES_MAX {
+            let said = self.said.pop_front();
+            if let Some(payload) = said.clone() {
+                let source = node(0);
+                self.peer.handle_input(self.now, evs::Input::Message { source, payload });
+            }
+            self.answers.extend(::core::iter::from_fn(|| self.peer.poll_output()));
+            let answer = self.answers.pop_front();
+            if said.is_none() && answer.is_none() {
+                return;
+            }
+            if let Some(evs::Output::Send { payload, .. }) = answer {
+                let relay = crate::gmcast::message::Relay::No;
+                self.hear(node(1), LinkBody::User { relay, payload });
+            }
+        }
+    }
+
+    fn pass_time(&mut self) {
+        self.now = self.now + Duration::from_millis(u64::from(self.script.byte()) * 20);
+        self.input(Input::Timeout);
+        self.peer.handle_input(self.now, evs::Input::Timeout);
     }
 
     fn shake_hands(&mut self) {
@@ -112,16 +169,17 @@ impl<'a> World<'a> {
 
     fn step(&mut self) {
         match self.script.byte() % 16 {
-            0 => {
-                self.now = self.now + Duration::from_millis(u64::from(self.script.byte()) * 20);
-                self.input(Input::Timeout);
-            }
+            0 => self.pass_time(),
             1 => self.command(),
             2 => self.raw_frame(),
             3 => {
                 let end = LinkEnd::Reset;
                 self.input(Input::Link(gmcast::Input::Closed { link: LINK, end }));
                 self.shake_hands();
+            }
+            4..=8 => {
+                self.pass_time();
+                self.talk();
             }
             _ => self.hear_evs(),
         }
@@ -169,7 +227,9 @@ impl<'a> World<'a> {
     }
 
     fn message(&mut self, source: NodeId, may_wrap: bool) -> Message {
-        self.fifo += 1;
+        // Without a number it passes the filter, whatever the peer has said.
+        let is_numbered = self.script.byte() % 8 == 0;
+        let number = if is_numbered { self.script.number() } else { FifoSeqno::NONE.0 };
         let kind = self.script.byte() % 8;
         let is_install = kind == 4;
         let order = if self.script.byte() % 2 == 0 { Order::Safe } else { Order::Drop };
@@ -179,7 +239,7 @@ impl<'a> World<'a> {
             order: if kind == 0 { order } else { Order::Unreliable },
             flags: if is_install { Flags::SOURCE } else { flags },
             version: 1,
-            fifo_seqno: FifoSeqno(self.fifo),
+            fifo_seqno: FifoSeqno(number),
             source: is_install.then_some(source),
             view: self.view(),
         };
@@ -239,5 +299,31 @@ impl<'a> World<'a> {
             range: Range::new(self.seqno(), self.seqno()),
             ..NodeEntry::HEARD_OF
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::testing::Random;
+
+    #[test]
+    fn random_scripts_bring_a_member_into_the_group() {
+        let mut random = Random::new(3);
+        let mut seen: BTreeMap<StateKind, u32> = BTreeMap::new();
+        for _ in 0..400 {
+            let mut byte = || {
+                let limit = if random.percent(70) { 9 } else { 256 };
+                u8::try_from(random.below(limit)).unwrap_or(0)
+            };
+            let script: Vec<u8> = (0..600).map(|_| byte()).collect();
+            play(&script, |state| *seen.entry(state).or_default() += 1);
+        }
+        // It cannot leave in peace: nobody here answers its quorum layer.
+        let expected = StateKind::ALL.into_iter().filter(|state| *state != StateKind::Leaving);
+        let missed: Vec<_> = expected.filter(|state| !seen.contains_key(state)).collect();
+        assert_eq!(missed, [], "seen: {seen:?}");
     }
 }
