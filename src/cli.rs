@@ -82,16 +82,16 @@ enum Command {
     Verify(restore::SelectArgs),
     /// Write one file of a backup to standard output
     Cat(restore::CatArgs),
+    /// Remove backups that no keep rule keeps, and sweep what killed jobs left
+    Prune(prune::PruneArgs),
+    /// Copy backups from one repository to another
+    Copy(prune::CopyArgs),
     /// Turn captured traffic of a group into readable messages
     Decode(Box<decode::Args>),
     /// Stand between two members: pass on, describe, record, and break on purpose
     Proxy(proxy::Args),
     /// Look into streams of backup tools, extract and write them
     Xbstream(xbstream::Args),
-    /// Remove backups that no keep rule keeps, and sweep what killed jobs left
-    Prune(prune::PruneArgs),
-    /// Copy backups from one repository to another
-    Copy(prune::CopyArgs),
 }
 
 /// Runs the command that the process's arguments name.
@@ -138,11 +138,11 @@ impl Command {
             | Self::Show(_)
             | Self::Verify(_)
             | Self::Cat(_)
+            | Self::Prune(_)
+            | Self::Copy(_)
             | Self::Decode(_)
             | Self::Proxy(_)
-            | Self::Xbstream(_)
-            | Self::Prune(_)
-            | Self::Copy(_) => tokio::runtime::Builder::new_multi_thread(),
+            | Self::Xbstream(_) => tokio::runtime::Builder::new_multi_thread(),
         }
     }
 }
@@ -159,11 +159,11 @@ async fn run(cli: Cli) -> u8 {
         Command::Show(args) => restore::show_manifest(args).await,
         Command::Verify(args) => restore::verify(args, output).await,
         Command::Cat(args) => restore::cat(args).await,
+        Command::Prune(args) => prune::prune(args, output).await,
+        Command::Copy(args) => prune::copy(args, output).await,
         Command::Decode(args) => tokio::task::block_in_place(|| decode::run(*args, output)),
         Command::Proxy(args) => proxy::run(args, output).await,
         Command::Xbstream(args) => xbstream::run(args, output).await,
-        Command::Prune(args) => prune::prune(args, output).await,
-        Command::Copy(args) => prune::copy(args, output).await,
     };
     code.number()
 }

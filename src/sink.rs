@@ -149,6 +149,18 @@ pub enum SinkError {
         /// The target.
         target: String,
     },
+    /// Fewer copies were made than asked for.
+    #[error("{} of {} copies failed: {failed}{}", .failures, .copies, complete(.made))]
+    Copies {
+        /// How many failed.
+        failures: usize,
+        /// Of so many.
+        copies: usize,
+        /// Which, and why.
+        failed: String,
+        /// Where the complete ones are.
+        made: Vec<String>,
+    },
     /// A member is not what its suffix says, or was packed with another key.
     #[error("unpack {path}")]
     Member {
@@ -165,18 +177,6 @@ pub enum SinkError {
         first: String,
         /// The other.
         second: String,
-    },
-    /// Fewer copies were made than asked for.
-    #[error("{} of {} copies failed: {failed}{}", .failures, .copies, complete(.made))]
-    Copies {
-        /// How many failed.
-        failures: usize,
-        /// Of so many.
-        copies: usize,
-        /// Which, and why.
-        failed: String,
-        /// Where the complete ones are.
-        made: Vec<String>,
     },
     /// Writing failed half-way.
     #[error("write {target}")]

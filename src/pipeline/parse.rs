@@ -40,8 +40,8 @@ pub(super) struct Parser {
     catalogue: Catalogue,
     expected: Expected,
     wants_stream: bool,
-    allow_open_files: bool,
     wants_files: bool,
+    allow_open_files: bool,
     progress: Progress,
     to_sink: mpsc::Sender<Parsed>,
 }
@@ -61,8 +61,8 @@ impl Parser {
             catalogue: Catalogue::new(options.hash_files),
             expected: options.expected,
             wants_stream: needs.stream_as_sent,
-            allow_open_files: options.allow_open_files,
             wants_files: !needs.stream_as_sent || needs.files_as_well,
+            allow_open_files: options.allow_open_files,
             progress,
             to_sink,
         }

@@ -5,7 +5,7 @@
 //!
 //! A file is written as `FILE.partial` and appears by a rename at commit. What was written to standard
 //! output or a pipe cannot be taken back: there, only the exit status tells a whole stream from a part.
-//! A command ([`command`]) is killed rather than shown an end of input that is none.
+//! A command ([`CommandLine`]) is killed rather than shown an end of input that is none.
 
 mod command;
 mod output;

@@ -70,7 +70,7 @@ impl<F: Listener> Sink for Listing<F> {
     }
 
     async fn commit(self, _: Manifest) -> Result<Receipt, SinkError> {
-        Ok(Receipt::new("null:".to_owned(), 0))
+        Ok(Receipt::new("null:", 0))
     }
 
     async fn abort(self) {}

@@ -42,8 +42,8 @@ struct Row {
 /// The proxy's view of the store, with short limits.
 fn spoiled_place(proxy: &Proxy, prefix: &str) -> Place {
     let mut place = s3_at(proxy.port(), BUCKET, prefix);
-    place.options.request_limit = Duration::from_secs(3);
-    place.options.retry_limit = Duration::from_secs(9);
+    place.options.request_limit = Duration::from_secs(2);
+    place.options.retry_limit = Duration::from_secs(2);
     place
 }
 
