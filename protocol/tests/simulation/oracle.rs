@@ -77,6 +77,10 @@ pub(crate) struct Oracle {
     pub(crate) leavers: BTreeSet<NodeId>,
     /// Who was banned: a group may recover without them.
     banned: BTreeSet<NodeId>,
+    /// Lives whose machine has started anew without its saved view. A recovery can do without them
+    /// if somebody remembers an older primary view, all of whose members are back (spec 03 §3.6): no
+    /// rule of ours, but nobody can be their rival.
+    pub(crate) forgotten: BTreeSet<NodeId>,
     /// Groups that were founded on purpose beside others: chains are not compared.
     pub(crate) allows_rivals: bool,
     /// Transitional views that overlap, which an install timer can cause.
@@ -247,8 +251,8 @@ impl Oracle {
         let stayed = sum(&mut last.members.keys().filter(is_in_next));
         let has_left = |node: &&NodeId| self.leavers.contains(node) && !is_in_next(node);
         let left = sum(&mut last.members.keys().filter(has_left));
-        let is_missed =
-            |node: &NodeId| !is_in_next(&node) && !has_left(&node) && !self.banned.contains(node);
+        let is_out = |node: &NodeId| self.banned.contains(node) || self.forgotten.contains(node);
+        let is_missed = |node: &NodeId| !is_in_next(&node) && !has_left(&node) && !is_out(node);
         let is_whole = !last.members.keys().any(is_missed);
         2 * stayed + left > total || is_whole
     }

@@ -187,6 +187,8 @@ pub(crate) struct Machine {
     pub(crate) process: Option<Process>,
     pub(crate) runs: u32,
     pub(crate) saved: Option<SavedView>,
+    /// Who its last process was when it was stopped.
+    pub(crate) last_life: Option<NodeId>,
     pub(crate) history: History,
     /// How the runs so far ended.
     pub(crate) endings: Vec<EndReason>,

@@ -101,6 +101,7 @@ impl World {
             process: None,
             runs: 0,
             saved: None,
+            last_life: None,
             history: History::none(),
             endings: Vec::new(),
         });
@@ -134,7 +135,10 @@ impl World {
     pub(crate) fn start(&mut self, host: Host) {
         let identity = match self.machines[host].saved.clone() {
             Some(saved) => Identity::Saved(saved),
-            None => Identity::Fresh(self.fresh_id(host)),
+            None => {
+                self.oracle.forgotten.extend(self.machines[host].last_life.take());
+                Identity::Fresh(self.fresh_id(host))
+            }
         };
         let others = (0..self.machines.len()).filter(|other| *other != host);
         let initial =
@@ -185,6 +189,7 @@ impl World {
     fn stop(&mut self, host: Host) -> Option<tcp::Process> {
         let machine = &mut self.machines[host];
         let process = machine.process.take()?;
+        machine.last_life = Some(process.me);
         if machine.is_data() {
             machine.history = process.history().after_stop();
         }
