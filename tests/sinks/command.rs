@@ -107,7 +107,7 @@ async fn no_member_of_a_pipeline_sees_an_end_of_input_after_a_failure() {
     for how in ["abort", "drop"] {
         let mut sink = start(&command, &[]).await.expect("started");
         sink.stream(Bytes::from_static(b"half")).await.expect("written");
-        let group = Group::of(&command);
+        let group = Group::of(&command).await;
         match how {
             "abort" => sink.abort().await,
             _ => drop(sink),
@@ -121,15 +121,28 @@ async fn no_member_of_a_pipeline_sees_an_end_of_input_after_a_failure() {
 struct Group(Vec<PathBuf>);
 
 impl Group {
-    fn of(command: &str) -> Self {
+    /// Waits until the shell has become the command line.
+    async fn of(command: &str) -> Self {
+        let limit = Duration::from_secs(20);
+        let found = async {
+            loop {
+                let found = Self::running(command);
+                if !found.is_empty() {
+                    return found;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        Self(tokio::time::timeout(limit, found).await.expect("the command runs"))
+    }
+
+    fn running(command: &str) -> Vec<PathBuf> {
         let runs = |process: &PathBuf| {
             let line = fs::read(process.join("cmdline")).unwrap_or_default();
             String::from_utf8_lossy(&line).contains(command)
         };
         let processes = fs::read_dir("/proc").expect("proc").flatten().map(|entry| entry.path());
-        let found: Vec<_> = processes.filter(runs).collect();
-        assert!(!found.is_empty(), "the command runs");
-        Self(found)
+        processes.filter(runs).collect()
     }
 
     async fn ended(self) {
@@ -208,7 +221,7 @@ async fn after_a_failed_backup_restic_has_no_snapshot() {
     for _ in 0..4 {
         sink.stream(Bytes::from(vec![7; 1 << 20])).await.expect("written");
     }
-    let group = Group::of(RESTIC);
+    let group = Group::of(RESTIC).await;
     drop(sink);
     group.ended().await;
     assert_eq!(restic.snapshots(), 0);
