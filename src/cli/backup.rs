@@ -278,7 +278,8 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
         Ok(server) => server.map(|server| AbortOnDropHandle::new(tokio::spawn(server.run()))),
         Err(error) => return talk::fail(&error, ExitCode::Configuration),
     };
-    let shown = tokio::spawn(progress::show(reporter.clone(), lines));
+    let ended = CancellationToken::new();
+    let shown = tokio::spawn(progress::show(reporter.clone(), lines, ended.clone()));
     let started = Instant::now();
     let result = match args.announce.before().await {
         Ok(()) => into_targets(&args, &config, &reporter, &cancel).await,
@@ -288,7 +289,10 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
         }
     };
     drop(reporter);
-    shown.abort();
+    ended.cancel();
+    if let Err(error) = shown.await {
+        tracing::warn!(%error, "show the progress");
+    }
     let mut outcome = outcome_of(&result, &args, &config);
     let code = finish(result, stop.code(), output);
     outcome.exit_code = code.number();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval};
+use tokio_util::sync::CancellationToken;
 
 use super::talk;
 use crate::backup::{Phase, Reporter, Talk};
@@ -16,8 +17,12 @@ const LINE_PERIOD: Duration = Duration::from_secs(5);
 /// Time between two strokes of the bar.
 const BAR_PERIOD: Duration = Duration::from_millis(200);
 
-/// Shows phases, remarks and progress until the job drops its reporter.
-pub(super) async fn show(reporter: Reporter, mut lines: mpsc::Receiver<Talk>) {
+/// Shows phases, remarks and progress until the job has ended and everything that it said is shown.
+pub(super) async fn show(
+    reporter: Reporter,
+    mut lines: mpsc::Receiver<Talk>,
+    ended: CancellationToken,
+) {
     let mut display = Display::new();
     let mut tick = interval(if display.bar.is_some() { BAR_PERIOD } else { LINE_PERIOD });
     loop {
@@ -27,6 +32,7 @@ pub(super) async fn show(reporter: Reporter, mut lines: mpsc::Receiver<Talk>) {
                 Some(line) => display.say(&line),
                 None => return,
             },
+            () = ended.cancelled() => return display.clear(),
             _ = tick.tick() => display.progress(&reporter),
         }
     }
@@ -45,6 +51,12 @@ impl Display {
             bar
         });
         Self { bar, last: (Instant::now(), 0) }
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
     }
 
     fn say(&self, line: &Talk) {

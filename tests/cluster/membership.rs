@@ -129,12 +129,17 @@ fn a_backup_goes_on_while_other_nodes_come_and_go() {
     let mut cluster = Cluster::start(3);
     ledger::create(cluster.node(0));
     let repository = Repository::create(&cluster, "repository");
-    let mut backup = Job::backup(&cluster, &repository.url).flag("--donor", "n2").start();
-    backup.wait_phase("requesting", seconds(60));
+    cluster.node(1).set_fault(Fault::Stalls);
+    let backup = Job::backup(&cluster, &repository.url).flag("--donor", "n2").start();
+    cluster.node(1).wait_fault();
     let mut garbd = cluster.garbd("passer-by");
     wait_size(&cluster, 5);
     garbd.leave();
+    // Two of the four votes would be no majority.
+    wait_size(&cluster, 4);
     cluster.nodes[2].kill();
+    wait_size(&cluster, 3);
+    cluster.node(1).set_fault(Fault::None);
     backup.finish(seconds(120)).expect(&[0]);
     assert_eq!(repository.backups(), 1);
     cluster.wait_healthy(2);
