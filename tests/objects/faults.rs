@@ -87,7 +87,7 @@ const OFTEN: usize = 1_000_000;
 const CASES_AT_ONCE: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes; ./test runs it"]
+#[ignore = "takes minutes of a machine that does nothing else"]
 async fn a_backup_is_whole_or_absent_whatever_happens_on_its_way() {
     servers::s3(BUCKET);
     let sound = s3_at(seaweed(), BUCKET, "read");
