@@ -262,13 +262,6 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
         Ok(stop) => stop,
         Err(error) => return talk::fail(&error, ExitCode::Other),
     };
-    let cancel = CancellationToken::new();
-    let cancel_on_signal = cancel.clone();
-    let signal = stop.clone();
-    tokio::spawn(async move {
-        signal.requested().await;
-        cancel_on_signal.cancel();
-    });
     let (reporter, lines) = Reporter::new();
     let pages = args.http.map(|address| {
         let registry = backup::metrics::registry(&reporter);
@@ -282,7 +275,7 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
     let shown = tokio::spawn(progress::show(reporter.clone(), lines, ended.clone()));
     let started = Instant::now();
     let result = match args.announce.before().await {
-        Ok(()) => into_targets(&args, &config, &reporter, &cancel).await,
+        Ok(()) => into_targets(&args, &config, &reporter, &stop.token()).await,
         Err(error) => {
             shown.abort();
             return talk::fail(&error, ExitCode::Configuration);

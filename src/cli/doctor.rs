@@ -3,8 +3,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use tokio_util::sync::CancellationToken;
-
 use super::check::CheckError;
 use super::place::Place;
 use super::signals::Stop;
@@ -103,18 +101,12 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
         Ok(stop) => stop,
         Err(error) => return talk::fail(&error, ExitCode::Other),
     };
-    let cancel = CancellationToken::new();
-    let (cancel_on_signal, signal) = (cancel.clone(), stop.clone());
-    tokio::spawn(async move {
-        signal.requested().await;
-        cancel_on_signal.cancel();
-    });
     let show = |line: &Line| {
         if output == Output::Text {
             talk::answer(&line.to_string());
         }
     };
-    let report = doctor::examine(&config, &cancel, show).await;
+    let report = doctor::examine(&config, &stop.token(), show).await;
     conclude(&report, stop.code(), output)
 }
 

@@ -79,12 +79,7 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
         Ok(stop) => stop,
         Err(error) => return talk::fail(&error, ExitCode::Other),
     };
-    let cancel = CancellationToken::new();
-    let (cancel_on_signal, signal) = (cancel.clone(), stop.clone());
-    tokio::spawn(async move {
-        signal.requested().await;
-        cancel_on_signal.cancel();
-    });
+    let cancel = stop.token();
     let result = match Visit::begin(config, &cancel).await {
         Ok(visit) if args.watch => watch(visit, &cancel, output).await,
         Ok(visit) => {
