@@ -6,6 +6,7 @@ use std::path::Path;
 
 use tracing_subscriber::EnvFilter;
 
+pub(super) use crate::causes::sentence;
 use crate::exit::ExitCode;
 
 /// Sends log records to standard error; an unreadable filter falls back to warnings.
@@ -26,24 +27,22 @@ pub(super) fn start_log(level: &str) {
         .try_init();
 }
 
-/// An error with its causes in one sentence.
-pub(super) fn sentence(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Transparent wrappers repeat their source's words.
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
 /// Tells people why the command failed, and passes the code on.
 pub(super) fn fail(error: &dyn Error, code: ExitCode) -> ExitCode {
     say(&format!("galera-sst: {}", sentence(error)));
+    code
+}
+
+/// The same, and what to try.
+pub(super) fn fail_with_remedy(
+    error: &dyn Error,
+    remedy: Option<&str>,
+    code: ExitCode,
+) -> ExitCode {
+    fail(error, code);
+    if let Some(remedy) = remedy {
+        say(&format!("try: {remedy}"));
+    }
     code
 }
 
