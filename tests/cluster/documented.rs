@@ -65,6 +65,7 @@ fn run_as_written(cluster: &mut Cluster, commands: &str, certificates: &Path) {
         assert!(script.contains(place), "no {place} in\n{commands}");
         script = script.replace(place, &ours);
     }
+    cluster.expect_unknown_method();
     shell(&script, certificates, &Ports::reserve());
     let manifests: Vec<_> = fs::read_dir(&repository).expect("a repository").flatten().collect();
     let [backup] = manifests.as_slice() else { panic!("{manifests:?}") };
