@@ -27,8 +27,11 @@ use std::process;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use tokio::runtime::Runtime;
+use tracing::{Instrument as _, Span};
 
 use crate::exit::ExitCode;
+use crate::ops::traces::Traces;
 
 const DEFAULT_LOG: &str = "warn";
 
@@ -114,12 +117,17 @@ pub fn main() -> process::ExitCode {
         Ok(cli) => cli,
         Err(code) => return code.into(),
     };
-    talk::start_log(cli.command.log_level(&cli.common.log));
     let runtime = match cli.command.runtime().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return talk::fail(&error, ExitCode::Other).into(),
     };
-    let code = runtime.block_on(run(cli));
+    let traces = cli.command.traces(&runtime);
+    talk::start_log(cli.command.log_level(&cli.common.log), traces.as_ref());
+    let span = cli.command.span();
+    let code = runtime.block_on(run(cli).instrument(span));
+    if let Some(traces) = traces {
+        traces.finish();
+    }
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     code.into()
 }
@@ -131,6 +139,45 @@ impl Command {
             return "warn,galera_sst=info";
         }
         asked
+    }
+
+    /// Jobs are traced where somebody asks for it; whether that works is not their business.
+    fn traces(&self, runtime: &Runtime) -> Option<Traces> {
+        let is_job = matches!(
+            self,
+            Self::Backup(_)
+                | Self::Restore(_)
+                | Self::Dump(_)
+                | Self::Load(_)
+                | Self::Verify(_)
+                | Self::Prune(_)
+                | Self::Copy(_)
+        );
+        let asked = is_job.then(|| Traces::of_environment(runtime.handle()))?;
+        let warn = |error| talk::say(&format!("warning: {}: no traces", talk::sentence(&error)));
+        asked.map_err(warn).ok().flatten()
+    }
+
+    /// The name of its span.
+    fn span(&self) -> Span {
+        match self {
+            Self::Backup(_) => tracing::info_span!("backup"),
+            Self::Restore(_) => tracing::info_span!("restore"),
+            Self::Dump(_) => tracing::info_span!("dump"),
+            Self::Load(_) => tracing::info_span!("load"),
+            Self::Verify(_) => tracing::info_span!("verify"),
+            Self::Prune(_) => tracing::info_span!("prune"),
+            Self::Copy(_) => tracing::info_span!("copy"),
+            Self::Doctor(_)
+            | Self::Arbitrator(_)
+            | Self::Status(_)
+            | Self::List(_)
+            | Self::Show(_)
+            | Self::Cat(_)
+            | Self::Decode(_)
+            | Self::Proxy(_)
+            | Self::Xbstream(_) => Span::none(),
+        }
     }
 
     /// A member alone is one task at a time: other threads would only hand it around.

@@ -19,6 +19,7 @@
 //! | [`backup`] | the main job: all of the above in order |
 //! | [`dump`] | a stand-alone server: a logical dump into a sink and back |
 //! | [`outcome`] | who is told how a job ended |
+//! | [`throttle`] | limits for bytes a second |
 //! | [`doctor`] | whether it would work, and why not |
 //! | [`arbitrator`] | a member that votes: garbd's job |
 //! | [`status`] | the group as a member sees it |
@@ -45,5 +46,6 @@ pub mod restore;
 pub mod sink;
 pub mod sst;
 pub mod status;
+pub mod throttle;
 pub mod unpack;
 pub mod xbstream;

@@ -1,6 +1,7 @@
 //! `galera-sst backup`: arguments, progress and the answer.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use super::announce::AnnounceArgs;
 use super::check::CheckError;
 use super::place::Place;
 use super::signals::Stop;
+use super::store::rate;
 use super::target::{Content, TargetArgs};
 use super::tls::{SstTlsArgs, TlsArgs, reload_on_hangup};
 use super::{Output, progress, seconds, talk};
@@ -24,8 +26,10 @@ use crate::ops::http::HttpServer;
 use crate::outcome::Outcome;
 use crate::pipeline;
 use crate::pipeline::manifest::BackupId;
+use crate::repository::Repository;
 use crate::sink::{CopyReport, Receipt};
 use crate::sst;
+use crate::throttle::Limit;
 
 /// Arguments of `backup`.
 #[derive(Debug, clap::Args)]
@@ -81,6 +85,9 @@ pub(super) struct Args {
     /// Longest silence in the donor's stream, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds, help_heading = "Transfer")]
     idle_timeout: Duration,
+    /// Take no more than so many bytes a second from the donor: bytes, or with K, M or G
+    #[arg(long, value_name = "SIZE", value_parser = rate, help_heading = "Transfer")]
+    limit_receive: Option<NonZeroU64>,
     /// Limit for the donor's final word to the group after its stream has ended, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds, help_heading = "Transfer")]
     verdict_timeout: Duration,
@@ -149,6 +156,7 @@ impl Args {
             // The packs have hashes of their own; nothing else reads the stream's.
             stream: pipeline::Options {
                 idle_limit: self.idle_timeout,
+                limit: self.limit_receive.map(Limit::new),
                 hash_files: false,
                 ..Default::default()
             },
@@ -229,6 +237,7 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
     let ended = CancellationToken::new();
     let shown = tokio::spawn(progress::show(reporter.clone(), lines, ended.clone()));
     let started = Instant::now();
+    let _asked = AbortOnDropHandle::new(tokio::spawn(ask_earlier(&args, reporter.clone())));
     let result = match args.announce.before().await {
         Ok(()) => into_targets(&args, &config, &reporter, &cancel).await,
         Err(error) => {
@@ -236,6 +245,7 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
             return talk::fail(&error, ExitCode::Configuration);
         }
     };
+    reporter.end();
     drop(reporter);
     ended.cancel();
     if let Err(error) = shown.await {
@@ -243,9 +253,26 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
     }
     let mut outcome = outcome_of(&result, &args, &config);
     let code = finish(result, stop.code(), output);
+    if let Some(error) = &outcome.error {
+        tracing::info!(otel.status_code = "ERROR", error, code = code.number(), "no backup");
+    }
     outcome.exit_code = code.number();
     outcome.duration = started.elapsed();
     if args.announce.tell(&outcome).await { ExitCode::Success } else { code }
+}
+
+/// Tells how large the group's last backup was, if one of the repositories knows: for the time left.
+fn ask_earlier(args: &Args, reporter: Reporter) -> impl Future<Output = ()> + use<> {
+    let ((urls, options), group) = (args.target.repositories(), args.group.clone());
+    async move {
+        for url in urls {
+            let newest =
+                async { Repository::open_with(&url, &options).await?.newest_of(&group).await };
+            if let Ok(Some(manifest)) = newest.await {
+                return reporter.know_earlier(manifest.totals.stream_bytes);
+            }
+        }
+    }
 }
 
 /// One stream into all targets.

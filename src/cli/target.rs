@@ -108,9 +108,10 @@ impl TargetArgs {
         id: &BackupId,
         content: Content,
     ) -> Result<Copies<AnySink>, SinkError> {
+        let store = StoreOptions { upload_limit: self.upload.limit(), ..self.store.options() };
         let mut opened = Vec::new();
         for target in &self.to {
-            opened.push((target.to_string(), self.sink(target, id, content).await));
+            opened.push((target.to_string(), self.sink(target, id, content, &store).await));
         }
         Copies::new(opened, self.to_policy).await
     }
@@ -120,10 +121,11 @@ impl TargetArgs {
         target: &Target,
         id: &BackupId,
         content: Content,
+        store: &StoreOptions,
     ) -> Result<AnySink, SinkError> {
         Ok(match target {
             Target::Repository(url) => {
-                let packs = self.packs(url, id).await?;
+                let packs = self.packs(url, id, store).await?;
                 self.behind_spool(url, packs).await?
             }
             Target::Datadir(target) => {
@@ -182,7 +184,12 @@ impl TargetArgs {
         }
     }
 
-    async fn packs(&self, url: &RepositoryUrl, id: &BackupId) -> Result<PackSink, SinkError> {
+    async fn packs(
+        &self,
+        url: &RepositoryUrl,
+        id: &BackupId,
+        store: &StoreOptions,
+    ) -> Result<PackSink, SinkError> {
         let recipients = Recipients::parse(self.recipient.iter().map(String::as_str));
         let recipients = recipients.map_err(|error| SinkError::Create {
             target: url.to_string(),
@@ -191,7 +198,7 @@ impl TargetArgs {
         let packs = PackConfig {
             compression_level: self.compression_level,
             recipients,
-            store: self.store.options(),
+            store: store.clone(),
             upload: self.upload.config(),
             ..Default::default()
         };

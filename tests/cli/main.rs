@@ -1,6 +1,7 @@
 //! The built binary where no group is needed: exit code, standard output, standard error.
 
 mod decode;
+mod traces;
 mod xbstream;
 
 use std::{
