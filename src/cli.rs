@@ -9,6 +9,7 @@ mod doctor;
 mod dump;
 mod garbd;
 mod layers;
+mod membership;
 mod place;
 mod progress;
 mod proxy;
