@@ -1,5 +1,6 @@
 mod bench;
 mod exchange;
 mod simulation;
+mod own_state;
 mod transfer;
 mod vectors;
