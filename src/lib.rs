@@ -18,6 +18,7 @@
 //! | [`proxy`] | between two members: passes on, tells, and breaks on purpose |
 //! | [`backup`] | the main job: all of the above in order |
 //! | [`outcome`] | who is told how a job ended |
+//! | [`donate`] | the other side: a donor without a database, and a group for it |
 //! | [`doctor`] | whether it would work, and why not |
 //! | [`arbitrator`] | a member that votes: garbd's job |
 //! | [`status`] | the group as a member sees it |
@@ -31,6 +32,7 @@ pub mod cli;
 pub mod config;
 pub mod decode;
 pub mod doctor;
+pub mod donate;
 pub mod exit;
 pub mod member;
 pub mod net;
