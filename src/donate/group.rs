@@ -330,6 +330,3 @@ pub fn new_history() -> Position {
     let state = StateId::from_bytes(uuid::Uuid::new_v4().into_bytes());
     Position { state, seqno: 1 }
 }
-
-#[cfg(test)]
-mod tests;
