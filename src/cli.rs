@@ -6,6 +6,7 @@ mod backup;
 mod check;
 mod decode;
 mod doctor;
+mod donate;
 mod dump;
 mod garbd;
 mod layers;
@@ -100,6 +101,8 @@ enum Command {
     Decode(Box<decode::Args>),
     /// Stand between two members: pass on, describe, record, and break on purpose
     Proxy(proxy::Args),
+    /// Serve a directory as a donor does, in a group of its own, with faults on purpose: no database needed
+    Donate(Box<donate::Args>),
     /// Look into streams of backup tools, extract and write them
     Xbstream(xbstream::Args),
 }
@@ -198,6 +201,7 @@ impl Command {
             | Self::Load(_)
             | Self::Decode(_)
             | Self::Proxy(_)
+            | Self::Donate(_)
             | Self::Xbstream(_) => tokio::runtime::Builder::new_multi_thread(),
         }
     }
@@ -221,6 +225,7 @@ async fn run(cli: Cli) -> u8 {
         Command::Load(args) => dump::load(args).await,
         Command::Decode(args) => tokio::task::block_in_place(|| decode::run(*args, output)),
         Command::Proxy(args) => proxy::run(args, output).await,
+        Command::Donate(args) => donate::run(*args, output).await,
         Command::Xbstream(args) => xbstream::run(args, output).await,
     };
     code.number()

@@ -1,6 +1,6 @@
 mod bench;
 mod exchange;
-mod simulation;
 mod own_state;
+mod simulation;
 mod transfer;
 mod vectors;
