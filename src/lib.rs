@@ -30,6 +30,7 @@
 pub mod arbitrator;
 pub mod backup;
 pub mod capture;
+mod causes;
 pub mod cli;
 pub mod config;
 pub mod decode;

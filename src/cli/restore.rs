@@ -19,8 +19,8 @@ use crate::dump::LoadError;
 use crate::exit::ExitCode;
 use crate::pipeline::manifest::{BackupId, Manifest, Method};
 use crate::repository::{
-    Backup, Identities, KeyError, Listed, ReadConfig, ReadProgress, Repository, RepositoryError,
-    RepositoryUrl,
+    Backup, Identities, KeyError, Listed, NoContact, ReadConfig, ReadProgress, Repository,
+    RepositoryError, RepositoryUrl,
 };
 use crate::restore::{
     self, FinishConfig, Owner, PrepareConfig, RestoreConfig, RestoreError, Restored, Role,
@@ -169,7 +169,10 @@ impl Error {
 
 /// Runs `answer` and turns its failure into one sentence and the exit code.
 pub(super) fn conclude(result: Result<ExitCode, Error>) -> ExitCode {
-    result.unwrap_or_else(|error| talk::fail(&error, error.exit_code()))
+    result.unwrap_or_else(|error| {
+        let remedy = NoContact::behind(&error).map(NoContact::remedy);
+        talk::fail_with_remedy(&error, remedy, error.exit_code())
+    })
 }
 
 impl SelectArgs {
