@@ -10,6 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+/// Between two bytes of a slow answer: no answer is short enough to come in time.
+const BYTE_PERIOD: Duration = Duration::from_millis(250);
+
 /// Which requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
@@ -51,8 +54,10 @@ pub(crate) enum Fault {
     Truncated,
     /// Nothing happens, for ever.
     Stall,
-    /// The answer comes byte by byte.
+    /// The answer comes byte by byte, and takes longer than any request may.
     Slow,
+    /// The store does it, and the answer never comes.
+    Held,
     /// The store is broken or busy.
     Status(u16),
     /// The answer's ETag is another one.
@@ -65,6 +70,7 @@ pub(crate) enum Fault {
 pub(crate) struct Proxy {
     address: SocketAddr,
     spoiled: Arc<AtomicUsize>,
+    held: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
@@ -75,6 +81,7 @@ struct Rule {
     fault: Fault,
     times: usize,
     spoiled: Arc<AtomicUsize>,
+    held: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -83,7 +90,15 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let spoiled = Arc::new(AtomicUsize::new(0));
-        let rule = Rule { upstream, what, fault, times, spoiled: Arc::clone(&spoiled) };
+        let held = Arc::new(AtomicUsize::new(0));
+        let rule = Rule {
+            upstream,
+            what,
+            fault,
+            times,
+            spoiled: Arc::clone(&spoiled),
+            held: Arc::clone(&held),
+        };
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
@@ -92,11 +107,18 @@ impl Proxy {
                 connections.spawn(async move { drop(rule.serve(client).await) });
             }
         });
-        Self { address, spoiled, _tasks: tasks }
+        Self { address, spoiled, held, _tasks: tasks }
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// Waits until a request is held for ever.
+    pub(crate) async fn wait_held(&self) {
+        while self.held.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// How many requests were spoiled.
@@ -123,12 +145,16 @@ impl Rule {
                     .write_all(&answer[..answer.len() - body_length(&answer).div_ceil(2)])
                     .await?;
             }
-            Some(Fault::Stall) => std::future::pending().await,
+            Some(Fault::Stall) => self.hold().await,
+            Some(Fault::Held) => {
+                drop(self.forward(&request).await?);
+                self.hold().await;
+            }
             Some(Fault::Slow) => {
                 let answer = self.forward(&request).await?;
                 for byte in answer.chunks(1) {
                     client.write_all(byte).await?;
-                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    tokio::time::sleep(BYTE_PERIOD).await;
                 }
             }
             Some(Fault::Status(status)) => {
@@ -151,6 +177,11 @@ impl Rule {
             }
         }
         client.shutdown().await
+    }
+
+    async fn hold(&self) {
+        self.held.fetch_add(1, Ordering::Relaxed);
+        std::future::pending().await
     }
 
     fn take(&self) -> Option<Fault> {
