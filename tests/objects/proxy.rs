@@ -3,15 +3,15 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// Between two bytes of a slow answer: no answer is short enough to come in time.
-const BYTE_PERIOD: Duration = Duration::from_millis(250);
+/// Between two bytes of a slow answer, whose last one never comes.
+const BYTE_PERIOD: Duration = Duration::from_millis(100);
 
 /// Which requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,7 @@ pub(crate) struct Proxy {
     address: SocketAddr,
     spoiled: Arc<AtomicUsize>,
     held: Arc<AtomicUsize>,
+    slowest: Arc<AtomicU64>,
     _tasks: JoinSet<()>,
 }
 
@@ -82,6 +83,7 @@ struct Rule {
     times: usize,
     spoiled: Arc<AtomicUsize>,
     held: Arc<AtomicUsize>,
+    slowest: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -91,6 +93,7 @@ impl Proxy {
         let address = listener.local_addr().expect("bound");
         let spoiled = Arc::new(AtomicUsize::new(0));
         let held = Arc::new(AtomicUsize::new(0));
+        let slowest = Arc::new(AtomicU64::new(0));
         let rule = Rule {
             upstream,
             what,
@@ -98,6 +101,7 @@ impl Proxy {
             times,
             spoiled: Arc::clone(&spoiled),
             held: Arc::clone(&held),
+            slowest: Arc::clone(&slowest),
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
@@ -107,7 +111,7 @@ impl Proxy {
                 connections.spawn(async move { drop(rule.serve(client).await) });
             }
         });
-        Self { address, spoiled, held, _tasks: tasks }
+        Self { address, spoiled, held, slowest, _tasks: tasks }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -121,6 +125,11 @@ impl Proxy {
         }
     }
 
+    /// How long the slowest request took that was not spoiled.
+    pub(crate) fn slowest(&self) -> Duration {
+        Duration::from_millis(self.slowest.load(Ordering::Relaxed))
+    }
+
     /// How many requests were spoiled.
     pub(crate) fn spoiled(&self) -> usize {
         self.spoiled.load(Ordering::Relaxed)
@@ -130,12 +139,16 @@ impl Proxy {
 impl Rule {
     /// One request for each connection: simple, and a client cannot tell.
     async fn serve(&self, mut client: TcpStream) -> io::Result<()> {
+        let accepted = Instant::now();
         let Some((head, request)) = read_request(&mut client).await? else { return Ok(()) };
         let fault = self.what.is(&head).then(|| self.take()).flatten();
         match fault {
             None => {
                 let answer = self.forward(&request).await?;
-                client.write_all(&answer).await?;
+                let written = client.write_all(&answer).await;
+                let took = u64::try_from(accepted.elapsed().as_millis()).unwrap_or(u64::MAX);
+                self.slowest.fetch_max(took, Ordering::Relaxed);
+                written?;
             }
             Some(Fault::CutBefore) => {}
             Some(Fault::CutAfter) => drop(self.forward(&request).await?),
@@ -152,10 +165,11 @@ impl Rule {
             }
             Some(Fault::Slow) => {
                 let answer = self.forward(&request).await?;
-                for byte in answer.chunks(1) {
+                for byte in answer[..answer.len() - 1].chunks(1) {
                     client.write_all(byte).await?;
                     tokio::time::sleep(BYTE_PERIOD).await;
                 }
+                self.hold().await;
             }
             Some(Fault::Status(status)) => {
                 let answer = format!(
