@@ -3,11 +3,13 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+
+use openssl::ssl::{SslAcceptor, SslFiletype, SslMethod};
 
 /// Part of every secret.
 const SECRET: &str = "hush";
@@ -31,8 +33,36 @@ const NOTHING_STORED: &str =
 
 const NO_BLOBS: &str = "<EnumerationResults><Blobs></Blobs></EnumerationResults>";
 
+/// A certificate for 127.0.0.1 that is its own authority, in a directory.
+fn certify(directory: &Path) -> SslAcceptor {
+    let file = |name: &str| directory.join(name);
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=clouds",
+        ])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
+        .arg(file("key.pem"))
+        .arg("-out")
+        .arg(file("ca.pem"))
+        .output()
+        .expect("openssl runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).expect("an acceptor");
+    acceptor.set_private_key_file(file("key.pem"), SslFiletype::PEM).expect("a key");
+    acceptor.set_certificate_chain_file(file("ca.pem")).expect("a certificate");
+    acceptor.build()
+}
+
 /// Answers for ever; gives its port.
-fn clouds() -> (u16, Heads) {
+fn clouds(tls: Option<SslAcceptor>) -> (u16, Heads) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("bound").port();
     let heads = Heads::default();
@@ -40,13 +70,16 @@ fn clouds() -> (u16, Heads) {
     thread::spawn(move || {
         for client in listener.incoming() {
             // A client that hangs up is not ours to judge.
-            let _ = client.and_then(|client| serve(client, &asked));
+            let _ = client.and_then(|client| match &tls {
+                None => serve(client, &asked),
+                Some(tls) => tls.accept(client).map_or(Ok(()), |client| serve(client, &asked)),
+            });
         }
     });
     (port, heads)
 }
 
-fn serve(mut client: TcpStream, asked: &Heads) -> std::io::Result<()> {
+fn serve(mut client: impl Read + Write, asked: &Heads) -> std::io::Result<()> {
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
     let head = loop {
         let read = client.read(&mut buffer)?;
@@ -80,12 +113,13 @@ fn serve(mut client: TcpStream, asked: &Heads) -> std::io::Result<()> {
 }
 
 /// `list` with nothing in the environment but these variables, as talkative as it can be.
-fn list(from: &str, home: &Path, port: u16, variables: &[(&str, &str)]) -> Output {
+fn list(from: &str, home: &Path, url: &str, variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_galera-sst"));
     command.env_clear().env("HOME", home);
     command.args(["list", "--from", from, "--log", "trace", "--retry-timeout", "5"]);
-    if !variables.iter().any(|(name, _)| name.contains("ENDPOINT_URL_S3")) {
-        command.args(["--endpoint", &format!("http://127.0.0.1:{port}")]);
+    command.args(["--endpoint", url]);
+    if url.starts_with("https:") {
+        command.arg("--store-ca").arg(home.join("ca.pem"));
     }
     command.envs(variables.iter().copied()).output().expect("the program runs")
 }
@@ -93,8 +127,10 @@ fn list(from: &str, home: &Path, port: u16, variables: &[(&str, &str)]) -> Outpu
 /// Lists a repository and gives the head of the last request, the one to the store.
 fn ask(from: &str, variables: &[(&str, &str)]) -> String {
     let home = tempfile::tempdir().expect("a directory");
-    let (port, heads) = clouds();
-    let url = format!("http://127.0.0.1:{port}");
+    // Who hands out keys for a token of somebody else's is asked inside TLS only.
+    let is_tls = variables.iter().any(|(name, _)| *name == "AWS_ENDPOINT_URL_STS");
+    let (port, heads) = clouds(is_tls.then(|| certify(home.path())));
+    let url = format!("{}://127.0.0.1:{port}", if is_tls { "https" } else { "http" });
     fs::write(home.path().join("token"), "hushweb").expect("written");
     let profiles = "[default]\naws_access_key_id = AKIDOTHER\naws_secret_access_key = hushother\n\
                     [night]\naws_access_key_id = AKIDGIVEN\naws_secret_access_key = hushkey\n\
@@ -110,7 +146,7 @@ fn ask(from: &str, variables: &[(&str, &str)]) -> String {
         .collect();
     let filled: Vec<(&str, &str)> =
         filled.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let output = list(from, home.path(), port, &filled);
+    let output = list(from, home.path(), &url, &filled);
     let said =
         String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned();
     assert!(output.status.success(), "{variables:?}: {said}");
@@ -141,6 +177,11 @@ fn amazons_users_are_recognised_wherever_their_credentials_are() {
         &[
             ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "URL/container"),
             ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "DIR/token"),
+        ],
+        &[
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", "DIR/token"),
+            ("AWS_ROLE_ARN", "arn:aws:iam::1:role/backup"),
+            ("AWS_ENDPOINT_URL_STS", "URL"),
         ],
         &[("AWS_METADATA_ENDPOINT", "URL")],
     ] {
