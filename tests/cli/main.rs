@@ -1,5 +1,6 @@
 //! The built binary where no group is needed: exit code, standard output, standard error.
 
+mod credentials;
 mod decode;
 mod traces;
 mod xbstream;
