@@ -8,10 +8,12 @@ mod decode;
 mod doctor;
 mod garbd;
 mod layers;
+mod packaging;
 mod place;
 mod progress;
 mod proxy;
 mod prune;
+mod reference;
 mod restore;
 mod signals;
 mod status;
@@ -92,6 +94,13 @@ enum Command {
     Proxy(proxy::Args),
     /// Look into streams of backup tools, extract and write them
     Xbstream(xbstream::Args),
+    /// Write a shell's completions to standard output
+    Completions(packaging::CompletionsArgs),
+    /// Write the manual pages
+    Man(packaging::ManArgs),
+    /// Write docs/reference.md
+    #[command(hide = true)]
+    Reference,
 }
 
 /// Runs the command that the process's arguments name.
@@ -142,7 +151,10 @@ impl Command {
             | Self::Copy(_)
             | Self::Decode(_)
             | Self::Proxy(_)
-            | Self::Xbstream(_) => tokio::runtime::Builder::new_multi_thread(),
+            | Self::Xbstream(_)
+            | Self::Completions(_)
+            | Self::Man(_)
+            | Self::Reference => tokio::runtime::Builder::new_multi_thread(),
         }
     }
 }
@@ -164,6 +176,9 @@ async fn run(cli: Cli) -> u8 {
         Command::Decode(args) => tokio::task::block_in_place(|| decode::run(*args, output)),
         Command::Proxy(args) => proxy::run(args, output).await,
         Command::Xbstream(args) => xbstream::run(args, output).await,
+        Command::Completions(args) => packaging::completions(&args, definition()),
+        Command::Man(args) => packaging::man(&args, definition()),
+        Command::Reference => reference::run(&definition()),
     };
     code.number()
 }
@@ -174,10 +189,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
+/// All commands and flags, with their twins in the environment.
+fn definition() -> clap::Command {
+    layers::with_environment(Cli::command().after_long_help(ExitCode::table()))
+}
+
 /// Flag, then environment, then `--config` file, then default.
 fn parse(arguments: Vec<std::ffi::OsString>) -> Result<Cli, ExitCode> {
-    let command = layers::with_environment(Cli::command().after_long_help(ExitCode::table()));
-    let command = layers::with_file(command, &arguments)
+    let command = layers::with_file(definition(), &arguments)
         .map_err(|error| talk::fail(&error, ExitCode::Configuration))?;
     let matches =
         command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));

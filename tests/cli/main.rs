@@ -1,6 +1,7 @@
 //! The built binary where no group is needed: exit code, standard output, standard error.
 
 mod decode;
+mod packaging;
 mod xbstream;
 
 use std::{
