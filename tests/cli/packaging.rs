@@ -14,8 +14,9 @@ fn stdout(arguments: &[&str]) -> String {
 fn the_reference_in_the_docs_is_what_the_program_says() {
     let written = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference.md");
     let written = fs::read_to_string(written).expect("docs/reference.md is there");
-    let differs = stdout(&["reference"]).lines().zip(written.lines()).find(|(now, was)| now != was);
-    let same_length = stdout(&["reference"]).lines().count() == written.lines().count();
+    let now = stdout(&["reference"]);
+    let differs = now.lines().zip(written.lines()).find(|(now, was)| now != was);
+    let same_length = now.lines().count() == written.lines().count();
     assert!(
         differs.is_none() && same_length,
         "docs/reference.md is out of date: {differs:?}\n\
