@@ -8,6 +8,7 @@ mod decode;
 mod doctor;
 mod garbd;
 mod layers;
+mod membership;
 mod packaging;
 mod place;
 mod progress;
@@ -16,6 +17,7 @@ mod prune;
 mod reference;
 mod restore;
 mod signals;
+mod stash;
 mod status;
 mod store;
 mod talk;
@@ -98,6 +100,8 @@ enum Command {
     Completions(packaging::CompletionsArgs),
     /// Write the manual pages
     Man(packaging::ManArgs),
+    /// Copy this program into a directory, for containers whose image lacks it
+    Install(packaging::InstallArgs),
     /// Write docs/reference.md
     #[command(hide = true)]
     Reference,
@@ -154,6 +158,7 @@ impl Command {
             | Self::Xbstream(_)
             | Self::Completions(_)
             | Self::Man(_)
+            | Self::Install(_)
             | Self::Reference => tokio::runtime::Builder::new_multi_thread(),
         }
     }
@@ -178,6 +183,7 @@ async fn run(cli: Cli) -> u8 {
         Command::Xbstream(args) => xbstream::run(args, output).await,
         Command::Completions(args) => packaging::completions(&args, definition()),
         Command::Man(args) => packaging::man(&args, definition()),
+        Command::Install(args) => packaging::install(&args),
         Command::Reference => reference::run(&definition()),
     };
     code.number()

@@ -1,5 +1,5 @@
-//! `completions` and `man`: what packages ship beside the program, made from the same definition
-//! that parses the command line.
+//! `completions`, `man` and `install`: how the program comes to where it is used. Completions and
+//! pages are made from the same definition that parses the command line.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,11 +26,25 @@ pub(super) struct ManArgs {
     to: Option<PathBuf>,
 }
 
+/// Arguments of `install`.
+#[derive(Debug, clap::Args)]
+pub(super) struct InstallArgs {
+    /// The directory
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+}
+
 /// The pages could not be written.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("write the manual pages into {directory}")]
     Pages {
+        directory: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("copy this program into {directory}")]
+    Copy {
         directory: PathBuf,
         #[source]
         source: io::Error,
@@ -53,6 +67,17 @@ pub(super) fn man(args: &ManArgs, command: Command) -> ExitCode {
         Some(directory) => write_pages(command, directory),
         None => print_page(command),
     })
+}
+
+/// Runs `install`: an init container of our image, which has no shell and no cp, gives the program
+/// to a container of the database's image, which has the tool that prepares.
+pub(super) fn install(args: &InstallArgs) -> ExitCode {
+    let copy = || {
+        let target = args.directory.join(env!("CARGO_PKG_NAME"));
+        std::fs::copy(std::env::current_exe()?, target)
+    };
+    let copied = copy().map_err(|source| Error::Copy { directory: args.directory.clone(), source });
+    conclude(copied.map(|_bytes| ()))
 }
 
 fn write_pages(command: Command, directory: &Path) -> Result<(), Error> {

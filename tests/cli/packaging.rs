@@ -61,3 +61,14 @@ fn a_directory_for_pages_that_cannot_be_made_is_a_failure_of_the_target() {
     assert_eq!(code(&output), 74, "{}", stderr(&output));
     assert!(stderr(&output).contains("write the manual pages into /proc/no-such-place/man"));
 }
+
+#[test]
+fn an_installed_copy_runs() {
+    let directory = tempfile::tempdir().expect("directory");
+    let output = run(["install".as_ref(), directory.path().as_os_str()], &[]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let copy = Command::new(directory.path().join("galera-sst")).arg("--version").output();
+    assert_eq!(copy.expect("it runs").stdout, run(["--version"], &[]).stdout);
+    let nowhere = run(["install", "/proc/no-such-place"], &[]);
+    assert_eq!(code(&nowhere), 74, "{}", stderr(&nowhere));
+}
