@@ -11,12 +11,15 @@ mod dump;
 mod garbd;
 mod layers;
 mod membership;
+mod packaging;
 mod place;
 mod progress;
 mod proxy;
 mod prune;
+mod reference;
 mod restore;
 mod signals;
+mod stash;
 mod status;
 mod store;
 mod talk;
@@ -105,6 +108,15 @@ enum Command {
     Donate(Box<donate::Args>),
     /// Look into streams of backup tools, extract and write them
     Xbstream(xbstream::Args),
+    /// Write a shell's completions to standard output
+    Completions(packaging::CompletionsArgs),
+    /// Write the manual pages
+    Man(packaging::ManArgs),
+    /// Copy this program into a directory, for containers whose image lacks it
+    Install(packaging::InstallArgs),
+    /// Write docs/reference.md
+    #[command(hide = true)]
+    Reference,
 }
 
 /// Runs the command that the process's arguments name.
@@ -202,7 +214,11 @@ impl Command {
             | Self::Decode(_)
             | Self::Proxy(_)
             | Self::Donate(_)
-            | Self::Xbstream(_) => tokio::runtime::Builder::new_multi_thread(),
+            | Self::Xbstream(_)
+            | Self::Completions(_)
+            | Self::Man(_)
+            | Self::Install(_)
+            | Self::Reference => tokio::runtime::Builder::new_multi_thread(),
         }
     }
 }
@@ -227,6 +243,10 @@ async fn run(cli: Cli) -> u8 {
         Command::Proxy(args) => proxy::run(args, output).await,
         Command::Donate(args) => donate::run(*args, output).await,
         Command::Xbstream(args) => xbstream::run(args, output).await,
+        Command::Completions(args) => packaging::completions(&args, definition()),
+        Command::Man(args) => packaging::man(&args, definition()),
+        Command::Install(args) => packaging::install(&args),
+        Command::Reference => reference::run(&definition()),
     };
     code.number()
 }
@@ -237,10 +257,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
+/// All commands and flags, with their twins in the environment.
+fn definition() -> clap::Command {
+    layers::with_environment(Cli::command().after_long_help(ExitCode::table()))
+}
+
 /// Flag, then environment, then `--config` file, then default.
 fn parse(arguments: Vec<std::ffi::OsString>) -> Result<Cli, ExitCode> {
-    let command = layers::with_environment(Cli::command().after_long_help(ExitCode::table()));
-    let command = layers::with_file(command, &arguments)
+    let command = layers::with_file(definition(), &arguments)
         .map_err(|error| talk::fail(&error, ExitCode::Configuration))?;
     let matches =
         command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));

@@ -307,7 +307,8 @@ impl Oracle {
         let Some(place) = self.chain.iter().position(|(view, _)| *view == file.view) else {
             return false;
         };
-        let later = self.chain[place + 1..].iter().filter_map(|(id, _)| self.installers.get(&number(*id)));
+        let later =
+            self.chain[place + 1..].iter().filter_map(|(id, _)| self.installers.get(&number(*id)));
         let knew = |node: &NodeId| members.iter().any(|member| member.is_same_node(node));
         is_one_history && is_everybody && !later.flatten().any(knew)
     }

@@ -244,7 +244,9 @@ impl World {
         self.machines[host].set_alarm();
         self.demand(host, checked);
         if self.oracle.take_split().is_some() {
-            self.note(host, || "is in a second primary component, as Galera's rules have it".into());
+            self.note(host, || {
+                "is in a second primary component, as Galera's rules have it".into()
+            });
             self.after(Duration::ZERO, |world| world.begin_anew(Cause::Split));
         }
     }
