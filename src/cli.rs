@@ -192,7 +192,12 @@ impl Command {
             | Self::Cat(_)
             | Self::Decode(_)
             | Self::Proxy(_)
-            | Self::Xbstream(_) => Span::none(),
+            | Self::Donate(_)
+            | Self::Xbstream(_)
+            | Self::Completions(_)
+            | Self::Man(_)
+            | Self::Install(_)
+            | Self::Reference => Span::none(),
         }
     }
 
