@@ -4,15 +4,18 @@ use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 pub(super) use crate::causes::sentence;
 use crate::exit::ExitCode;
+use crate::ops::traces::Traces;
 
 /// Sends log records to standard error; an unreadable filter falls back to warnings.
 ///
 /// What has a slash in it is a file, as garbd's `--log` is: it gets what garbd would log.
-pub(super) fn start_log(level: &str) {
+pub(super) fn start_log(level: &str, traces: Option<&Traces>) {
     if level.contains('/') {
         if let Err(problem) = super::garbd::log_to(Path::new(level)) {
             say(&format!("galera-sst: {}", sentence(&problem)));
@@ -20,11 +23,12 @@ pub(super) fn start_log(level: &str) {
         return;
     }
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("warn"));
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .try_init();
+        .with_filter(filter);
+    let spans = traces.map(Traces::layer);
+    let _ = tracing_subscriber::registry().with(lines).with(spans).try_init();
 }
 
 /// Tells people why the command failed, and passes the code on.

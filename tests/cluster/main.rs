@@ -19,6 +19,7 @@ mod harness;
 mod main_job;
 mod membership;
 mod refusals;
+mod stand_alone;
 mod stopping;
 mod timing;
 mod tls;

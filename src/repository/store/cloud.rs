@@ -26,6 +26,7 @@ use super::contact::Connector;
 use super::profile::Profile;
 use super::uploads::{Identity, Uploads};
 use crate::repository::url::{Cloud, CloudKind};
+use crate::throttle::Limit;
 
 /// How to reach an object store; what is not given here comes from the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,10 @@ pub struct StoreOptions {
     pub request_limit: Duration,
     /// How long a request is tried again where the store does not answer or is busy.
     pub retry_limit: Duration,
+    /// How often a request is repeated within that time.
+    pub retries_max: usize,
+    /// Limit for the bytes of uploads; those that share it are slow together.
+    pub upload_limit: Option<Limit>,
     /// Where credentials and further settings are looked for.
     pub environment: Environment,
 }
@@ -91,6 +96,8 @@ impl Default for StoreOptions {
             ca_file: None,
             request_limit: Duration::from_secs(30),
             retry_limit: Duration::from_secs(120),
+            retries_max: RETRIES_MAX,
+            upload_limit: None,
             environment: Environment::of_process(),
         }
     }
@@ -312,7 +319,7 @@ fn unreadable(file: &std::path::Path, source: std::io::Error) -> Error {
 
 fn retry(options: &StoreOptions) -> RetryConfig {
     RetryConfig {
-        max_retries: RETRIES_MAX,
+        max_retries: options.retries_max,
         retry_timeout: options.retry_limit,
         ..RetryConfig::default()
     }
