@@ -24,7 +24,9 @@ use crate::ops::http::HttpServer;
 use crate::outcome::Outcome;
 use crate::pipeline;
 use crate::pipeline::manifest::BackupId;
-use crate::repository::{PackConfig, PackSink, Recipients, RepositoryUrl};
+use crate::repository::{
+    ChunkConfig, ChunkedSink, PackConfig, PackSink, Recipients, RepositoryUrl,
+};
 use crate::sink::any::AnySink;
 use crate::sink::copies::{Copies, Policy};
 use crate::sink::datadir::{Datadir, DatadirOptions};
@@ -32,7 +34,7 @@ use crate::sink::discard::Discard;
 use crate::sink::raw::{CommandLine, Raw, RawTarget};
 use crate::sink::spooled::{SpoolOptions, Spooled};
 use crate::sink::tar::{Tar, TarOptions};
-use crate::sink::{CopyReport, Receipt, Sink as _, SinkError};
+use crate::sink::{CopyReport, Receipt, Sink, SinkError};
 use crate::sst;
 
 /// Arguments of `backup`.
@@ -124,6 +126,9 @@ pub(super) struct Args {
     /// Limit for a command of exec: from the end of its input to its own, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "1800", value_parser = seconds, help_heading = "Target")]
     command_timeout: Duration,
+    /// How a repository holds the backup
+    #[arg(long, value_enum, default_value_t = Layout::Packs, help_heading = "Target")]
+    layout: Layout,
     /// zstd level of a repository's packs, 1 to 19, or none
     #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = compression_level, help_heading = "Target")]
     compression_level: i32,
@@ -140,6 +145,15 @@ pub(super) struct Args {
     /// Serve /metrics, /livez and /readyz here while the job runs
     #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Watching")]
     http: Option<SocketAddr>,
+}
+
+/// `--layout`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Layout {
+    /// Few large objects, compressed and perhaps encrypted
+    Packs,
+    /// What Percona's xbcloud get and operator read: each chunk of the stream an object
+    Xbcloud,
 }
 
 /// `--method`.
@@ -257,6 +271,12 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
         talk::say("galera-sst: only one --to can be standard output");
         return ExitCode::Usage;
     }
+    if args.layout == Layout::Xbcloud && !args.recipient.is_empty() {
+        talk::say(
+            "galera-sst: --layout xbcloud has no encryption; leave --recipient out or use --layout packs",
+        );
+        return ExitCode::Usage;
+    }
     reload_on_hangup(config.keys());
     let stop = match Stop::listen() {
         Ok(stop) => stop,
@@ -321,9 +341,17 @@ impl Args {
     /// The one place where a target becomes a sink.
     async fn sink(&self, target: &Target, config: &backup::Config) -> Result<AnySink, SinkError> {
         Ok(match target {
+            Target::Repository(url) if self.layout == Layout::Xbcloud => {
+                let chunks = self.chunks(url, config).await?;
+                let spooled = |sink| AnySink::SpooledChunks(Box::new(sink));
+                let plain = |sink| AnySink::Chunks(Box::new(sink));
+                self.behind_spool(url, chunks, plain, spooled).await?
+            }
             Target::Repository(url) => {
                 let packs = self.packs(url, config).await?;
-                self.behind_spool(url, packs).await?
+                let spooled = |sink| AnySink::Spooled(Box::new(sink));
+                let plain = |sink| AnySink::Packs(Box::new(sink));
+                self.behind_spool(url, packs, plain, spooled).await?
             }
             Target::Datadir(target) => {
                 let options = DatadirOptions { target: target.clone(), sync: true };
@@ -350,22 +378,42 @@ impl Args {
     }
 
     /// With `--spool`, an object store may be away for a while.
-    async fn behind_spool(
+    async fn behind_spool<S>(
         &self,
         url: &RepositoryUrl,
-        packs: PackSink,
-    ) -> Result<AnySink, SinkError> {
+        sink: S,
+        plain: impl FnOnce(S) -> AnySink,
+        spooled: impl FnOnce(Spooled<S>) -> AnySink,
+    ) -> Result<AnySink, SinkError>
+    where
+        S: Sink<File: 'static> + 'static,
+    {
         let (RepositoryUrl::Cloud(_), Some(directory)) = (url, self.spool.clone()) else {
-            return Ok(AnySink::Packs(Box::new(packs)));
+            return Ok(plain(sink));
         };
         let options = SpoolOptions { directory, bytes_max: self.spool_max.0 };
-        match Spooled::new(packs, options).await {
-            Ok(spooled) => Ok(AnySink::Spooled(Box::new(spooled))),
-            Err((packs, error)) => {
-                packs.abort().await;
+        match Spooled::new(sink, options).await {
+            Ok(sink) => Ok(spooled(sink)),
+            Err((sink, error)) => {
+                sink.abort().await;
                 Err(error)
             }
         }
+    }
+
+    async fn chunks(
+        &self,
+        url: &RepositoryUrl,
+        config: &backup::Config,
+    ) -> Result<ChunkedSink, SinkError> {
+        let upload = self.upload.config();
+        let chunks = ChunkConfig {
+            chunks_in_flight: upload.parts_in_flight,
+            upload,
+            store: self.store.options(),
+            ..Default::default()
+        };
+        ChunkedSink::create(url, config.id.clone(), chunks).await
     }
 
     async fn packs(

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt};
 use galera_protocol::xbstream::{EntryPath, PathError};
 use indicatif::HumanBytes;
 use tokio::io::AsyncWriteExt;
@@ -16,10 +17,10 @@ use super::signals::Stop;
 use super::store::StoreArgs;
 use super::{Output, talk};
 use crate::exit::ExitCode;
-use crate::pipeline::manifest::{BackupId, Manifest};
+use crate::pipeline::manifest::BackupId;
 use crate::repository::{
-    Backup, Identities, KeyError, Listed, ReadConfig, ReadProgress, Repository, RepositoryError,
-    RepositoryUrl,
+    Foreign, Identities, KeyError, Listed, ReadConfig, ReadProgress, Repository, RepositoryError,
+    RepositoryUrl, Stored,
 };
 use crate::restore::{
     self, FinishConfig, Owner, PrepareConfig, RestoreConfig, RestoreError, Restored, Role,
@@ -166,7 +167,7 @@ pub(super) fn conclude(result: Result<ExitCode, Error>) -> ExitCode {
 }
 
 impl SelectArgs {
-    async fn open(&self) -> Result<Backup, Error> {
+    async fn open(&self) -> Result<Stored, Error> {
         let (url, fragment) = match self.from.split_once('#') {
             Some((url, id)) => (url, Some(id)),
             None => (self.from.as_str(), None),
@@ -177,9 +178,9 @@ impl SelectArgs {
         let repository = repository.with_identities(identities.unwrap_or_default());
         let id = match fragment.unwrap_or(&self.id) {
             "latest" => repository.latest().await?,
-            id => id.parse::<BackupId>().map_err(|_| Error::Id(id.to_owned()))?,
+            id => BackupId::foreign(id).ok_or_else(|| Error::Id(id.to_owned()))?,
         };
-        Ok(repository.backup(&id).await?)
+        Ok(repository.open_backup(&id).await?)
     }
 }
 
@@ -269,18 +270,25 @@ async fn restore(args: Args, output: Output) -> Result<ExitCode, Error> {
     let target = args.to.clone().ok_or(Error::NoTarget)?;
     let backup = args.select.open().await?;
     let progress = Arc::default();
-    talk::say(&format!("restoring {} into {}", backup.manifest().backup_id, target.display()));
+    talk::say(&format!("restoring {} into {}", backup.id(), target.display()));
     let config = args.config(target, &progress);
     let ended = CancellationToken::new();
     let shown = tokio::spawn(show(Arc::clone(&progress), ended.clone()));
     let restored = tokio::select! {
-        restored = restore::restore(&backup, &config) => restored.map_err(Error::from),
+        restored = restore_stored(&backup, &config) => restored.map_err(Error::from),
         code = stop.requested() => Err(Error::Stopped(code)),
     };
     ended.cancel();
     let _ = shown.await;
-    answer_restored(&restored?, Some(backup.manifest()), output);
+    answer_restored(&restored?, Some(backup.id()), output);
     Ok(ExitCode::Success)
+}
+
+async fn restore_stored(backup: &Stored, config: &RestoreConfig) -> Result<Restored, RestoreError> {
+    match backup {
+        Stored::Packs(backup) => restore::restore(backup, config).await,
+        Stored::Chunks(backup) => restore::restore_chunks(backup, config).await,
+    }
 }
 
 /// A line every few seconds until `ended`.
@@ -299,8 +307,8 @@ async fn show(progress: Arc<ReadProgress>, ended: CancellationToken) {
     }
 }
 
-fn answer_restored(restored: &Restored, manifest: Option<&Manifest>, output: Output) {
-    let id = manifest.map(|manifest| manifest.backup_id.to_string());
+fn answer_restored(restored: &Restored, id: Option<&BackupId>, output: Output) {
+    let id = id.map(BackupId::to_string);
     let directory = restored.directory.display().to_string();
     match output {
         Output::Json => talk::answer(
@@ -330,13 +338,19 @@ fn name(id: &Option<String>) -> &str {
 
 /// Runs `list`.
 pub(super) async fn list(args: ListArgs, output: Output) -> ExitCode {
-    let listed =
-        async { Repository::open_with(&args.from, &args.store.options()).await?.list().await };
-    conclude(listed.await.map_err(Error::from).map(|listed| answer_list(&listed, output)))
+    let listed = async {
+        let repository = Repository::open_with(&args.from, &args.store.options()).await?;
+        Ok((repository.list().await?, repository.list_foreign().await?))
+    };
+    let listed: Result<_, RepositoryError> = listed.await;
+    conclude(listed.map_err(Error::from).map(|(ours, mut foreign)| {
+        foreign.retain(|backup| backup.fault.is_none());
+        answer_list(&ours, &foreign, output)
+    }))
 }
 
 /// A backup whose manifest cannot be read is shown and makes the answer a failure.
-fn answer_list(listed: &[Listed], output: Output) -> ExitCode {
+fn answer_list(listed: &[Listed], foreign: &[Foreign], output: Output) -> ExitCode {
     let mut code = ExitCode::Success;
     let mut rows = Vec::new();
     for backup in listed {
@@ -347,32 +361,54 @@ fn answer_list(listed: &[Listed], output: Output) -> ExitCode {
     }
     match output {
         Output::Json => {
-            let manifests: Vec<_> = rows.iter().map(|(_, manifest)| manifest).collect();
-            talk::answer(&serde_json::json!(manifests).to_string());
+            let ours = rows.iter().map(|(_, manifest)| serde_json::json!(manifest));
+            let foreign = foreign.iter().map(|backup| serde_json::json!(backup));
+            let all: Vec<_> = ours.chain(foreign).collect();
+            talk::answer(&serde_json::json!(all).to_string());
         }
-        Output::Text => rows.iter().for_each(|(backup, manifest)| {
-            talk::answer(&format!(
-                "{}  {}  {}  {}  {}:{}",
-                backup.id,
-                manifest.group,
-                manifest.donor.name,
-                HumanBytes(manifest.totals.file_bytes),
-                manifest.state.uuid,
-                manifest.state.seqno_at_least,
-            ));
-        }),
+        Output::Text => {
+            rows.iter().for_each(|(backup, manifest)| {
+                talk::answer(&format!(
+                    "{}  {}  {}  {}  {}:{}",
+                    backup.id,
+                    manifest.group,
+                    manifest.donor.name,
+                    HumanBytes(manifest.totals.file_bytes),
+                    manifest.state.uuid,
+                    manifest.state.seqno_at_least,
+                ));
+            });
+            for backup in foreign {
+                talk::answer(&format!(
+                    "{}  {}  by another program  {}  stored {}",
+                    backup.backup_id,
+                    backup.cluster.as_deref().unwrap_or("-"),
+                    HumanBytes(backup.stored_bytes),
+                    backup.stored,
+                ));
+            }
+        }
     }
     code
 }
 
 /// Runs `show`.
 pub(super) async fn show_manifest(args: SelectArgs) -> ExitCode {
-    let shown = args.open().await.map(|backup| {
-        let text = serde_json::to_string_pretty(backup.manifest()).unwrap_or_default();
-        talk::answer(&text);
-        ExitCode::Success
-    });
-    conclude(shown)
+    let shown = async {
+        let shown = match args.open().await? {
+            Stored::Packs(backup) => serde_json::json!(backup.manifest()),
+            Stored::Chunks(backup) => match backup.manifest() {
+                Some(manifest) => serde_json::json!(manifest),
+                None => serde_json::json!({
+                    "backup": backup.describe(),
+                    "summary": backup.summary().await,
+                }),
+            },
+        };
+        talk::answer(&serde_json::to_string_pretty(&shown).unwrap_or_default());
+        Ok(ExitCode::Success)
+    };
+    conclude(shown.await)
 }
 
 /// Runs `verify`.
@@ -382,25 +418,32 @@ pub(super) async fn verify(args: SelectArgs, output: Output) -> ExitCode {
 
 async fn verified(args: SelectArgs, output: Output) -> Result<ExitCode, Error> {
     let backup = args.open().await?;
-    let report = backup.verify(&ReadConfig::default()).await?;
+    let (report, parts) = match &backup {
+        Stored::Packs(backup) => (backup.verify(&ReadConfig::default()).await?, "packs"),
+        Stored::Chunks(backup) => (backup.verify(&ReadConfig::default()).await?, "chunks"),
+    };
+    for note in &report.notes {
+        talk::say(&format!("note: {note}"));
+    }
     for damage in &report.damage {
         talk::say(&talk::sentence(damage));
     }
-    let id = &backup.manifest().backup_id;
+    let id = backup.id();
     match output {
         Output::Json => talk::answer(
             &serde_json::json!({
                 "backup_id": id,
                 "sound": report.is_sound(),
-                "packs": report.packs,
+                parts: report.packs,
                 "files": report.files,
                 "bytes": report.bytes,
+                "notes": report.notes,
                 "damage": report.damage.iter().map(|damage| talk::sentence(damage)).collect::<Vec<_>>(),
             })
             .to_string(),
         ),
         Output::Text if report.is_sound() => talk::answer(&format!(
-            "backup {id} is sound: {} files, {} bytes in {} packs",
+            "backup {id} is sound: {} files, {} bytes in {} {parts}",
             report.files, report.bytes, report.packs
         )),
         Output::Text => talk::answer(&format!("backup {id} is damaged")),
@@ -416,8 +459,15 @@ pub(super) async fn cat(args: CatArgs) -> ExitCode {
 async fn write_file(args: CatArgs) -> Result<(), Error> {
     let path = EntryPath::parse(args.file.as_bytes())
         .map_err(|source| Error::Path { name: args.file.clone(), source })?;
-    let backup = args.select.open().await?;
-    let pieces = backup.read_file(&path)?;
+    match args.select.open().await? {
+        Stored::Packs(backup) => write_pieces(backup.read_file(&path)?).await,
+        Stored::Chunks(backup) => write_pieces(backup.read_file(&path)?).await,
+    }
+}
+
+async fn write_pieces(
+    pieces: impl Stream<Item = Result<Bytes, RepositoryError>>,
+) -> Result<(), Error> {
     tokio::pin!(pieces);
     let mut output = tokio::io::stdout();
     while let Some(piece) = pieces.try_next().await? {

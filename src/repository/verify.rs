@@ -10,7 +10,7 @@ use super::reader::Backup;
 /// What `verify` found.
 #[derive(Debug)]
 pub struct VerifyReport {
-    /// Packs looked at.
+    /// Packs looked at; in layout `xbcloud`, chunks.
     pub packs: u64,
     /// Files looked at.
     pub files: u64,
@@ -18,6 +18,8 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// What is wrong: blocks and packs, and each file that suffers. Empty for a sound backup.
     pub damage: Vec<RepositoryError>,
+    /// What could not be looked at.
+    pub notes: Vec<&'static str>,
 }
 
 impl VerifyReport {
@@ -36,6 +38,6 @@ impl Backup {
         let (packs, files) = (self.index().packs.len() as u64, plan.files().len() as u64);
         let bytes = plan.data_bytes();
         let damage = pump::run(self, plan, Arc::new(Nowhere), config, OnDamage::Note).await?;
-        Ok(VerifyReport { packs, files, bytes, damage })
+        Ok(VerifyReport { packs, files, bytes, damage, notes: Vec::new() })
     }
 }

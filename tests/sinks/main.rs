@@ -64,4 +64,5 @@ conforms!(conforming_discard, crate::subjects::DiscardSubject);
 conforms!(conforming_spooled, crate::subjects::SpooledSubject);
 conforms!(conforming_tar, crate::subjects::TarSubject);
 conforms!(conforming_raw, crate::subjects::RawSubject);
+conforms!(conforming_chunks, crate::subjects::ChunkedSubject);
 conforms!(conforming_repository, crate::subjects::RepositorySubject);
