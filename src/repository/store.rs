@@ -330,7 +330,11 @@ impl Store {
                 None => Ok(()),
             }
         };
-        sync.await.map_err(|error| self.write_error(name, generic(error)))
+        match sync.await {
+            // Then the name is not on disk either.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            synced => synced.map_err(|error| self.write_error(name, generic(error))),
+        }
     }
 
     /// An object's name as people know it.

@@ -14,6 +14,7 @@ mod subjects;
 mod suite;
 mod tar_archive;
 mod vectors;
+mod xbcloud;
 
 /// Runs the whole suite against a kind of sink.
 macro_rules! conforms {
