@@ -17,6 +17,7 @@
 //! | [`capture`], [`decode`] | captured traffic into what it says |
 //! | [`proxy`] | between two members: passes on, tells, and breaks on purpose |
 //! | [`backup`] | the main job: all of the above in order |
+//! | [`pages`] | InnoDB's pages and their checksums |
 //! | [`outcome`] | who is told how a job ended |
 //! | [`doctor`] | whether it would work, and why not |
 //! | [`arbitrator`] | a member that votes: garbd's job |
@@ -36,6 +37,7 @@ pub mod member;
 pub mod net;
 pub mod ops;
 pub mod outcome;
+pub mod pages;
 pub mod pipeline;
 pub mod proxy;
 pub mod repository;

@@ -17,10 +17,11 @@ use super::signals::Stop;
 use super::store::StoreArgs;
 use super::{Output, talk};
 use crate::exit::ExitCode;
+use crate::pages::FilePages;
 use crate::pipeline::manifest::BackupId;
 use crate::repository::{
     Foreign, Identities, KeyError, Listed, ReadConfig, ReadProgress, Repository, RepositoryError,
-    RepositoryUrl, Stored,
+    RepositoryUrl, Stored, VerifyReport,
 };
 use crate::restore::{
     self, FinishConfig, Owner, PrepareConfig, RestoreConfig, RestoreError, Restored, Role,
@@ -95,6 +96,19 @@ pub(super) struct ListArgs {
     from: RepositoryUrl,
     #[command(flatten)]
     store: StoreArgs,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, clap::Args)]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    select: SelectArgs,
+    /// Check the checksum of each page of InnoDB's files as well
+    #[arg(long)]
+    pages: bool,
+    /// List each bad page: file, tablespace, page, what is wrong
+    #[arg(long, requires = "pages")]
+    page_list: bool,
 }
 
 /// Arguments of `cat`.
@@ -412,15 +426,18 @@ pub(super) async fn show_manifest(args: SelectArgs) -> ExitCode {
 }
 
 /// Runs `verify`.
-pub(super) async fn verify(args: SelectArgs, output: Output) -> ExitCode {
+pub(super) async fn verify(args: VerifyArgs, output: Output) -> ExitCode {
     conclude(verified(args, output).await)
 }
 
-async fn verified(args: SelectArgs, output: Output) -> Result<ExitCode, Error> {
-    let backup = args.open().await?;
-    let (report, parts) = match &backup {
-        Stored::Packs(backup) => (backup.verify(&ReadConfig::default()).await?, "packs"),
-        Stored::Chunks(backup) => (backup.verify(&ReadConfig::default()).await?, "chunks"),
+async fn verified(args: VerifyArgs, output: Output) -> Result<ExitCode, Error> {
+    let backup = args.select.open().await?;
+    let config = ReadConfig::default();
+    let (report, parts) = match (&backup, args.pages) {
+        (Stored::Packs(backup), false) => (backup.verify(&config).await?, "packs"),
+        (Stored::Packs(backup), true) => (backup.verify_pages(&config).await?, "packs"),
+        (Stored::Chunks(backup), false) => (backup.verify(&config).await?, "chunks"),
+        (Stored::Chunks(backup), true) => (backup.verify_pages(&config).await?, "chunks"),
     };
     for note in &report.notes {
         talk::say(&format!("note: {note}"));
@@ -428,27 +445,63 @@ async fn verified(args: SelectArgs, output: Output) -> Result<ExitCode, Error> {
     for damage in &report.damage {
         talk::say(&talk::sentence(damage));
     }
-    let id = backup.id();
     match output {
-        Output::Json => talk::answer(
-            &serde_json::json!({
-                "backup_id": id,
-                "sound": report.is_sound(),
-                parts: report.packs,
-                "files": report.files,
-                "bytes": report.bytes,
-                "notes": report.notes,
-                "damage": report.damage.iter().map(|damage| talk::sentence(damage)).collect::<Vec<_>>(),
-            })
-            .to_string(),
-        ),
-        Output::Text if report.is_sound() => talk::answer(&format!(
-            "backup {id} is sound: {} files, {} bytes in {} {parts}",
-            report.files, report.bytes, report.packs
-        )),
-        Output::Text => talk::answer(&format!("backup {id} is damaged")),
+        Output::Json => answer_verified_json(backup.id(), &report, parts),
+        Output::Text => answer_verified(backup.id(), &report, parts, args.page_list),
     }
     Ok(if report.is_sound() { ExitCode::Success } else { ExitCode::BadData })
+}
+
+fn answer_verified_json(id: &BackupId, report: &VerifyReport, parts: &str) {
+    let damage: Vec<_> = report.damage.iter().map(|damage| talk::sentence(damage)).collect();
+    talk::answer(
+        &serde_json::json!({
+            "backup_id": id,
+            "sound": report.is_sound(),
+            parts: report.packs,
+            "files": report.files,
+            "bytes": report.bytes,
+            "notes": report.notes,
+            "damage": damage,
+            "pages": report.pages,
+        })
+        .to_string(),
+    );
+}
+
+fn answer_verified(id: &BackupId, report: &VerifyReport, parts: &str, list: bool) {
+    if let Some(pages) = &report.pages {
+        answer_pages(pages, list);
+    }
+    talk::answer(&if report.is_sound() {
+        let VerifyReport { files, bytes, packs, .. } = report;
+        format!("backup {id} is sound: {files} files, {bytes} bytes in {packs} {parts}")
+    } else {
+        format!("backup {id} is damaged")
+    });
+}
+
+fn answer_pages(pages: &[FilePages], list: bool) {
+    for file in pages {
+        if let (Some(why), count) = (file.why_unchecked, file.unchecked) {
+            talk::say(&format!("{}: {count} pages not checked: {why}", file.path));
+        }
+        if file.bad > 0 {
+            talk::say(&format!("{}: {} bad pages", file.path, file.bad));
+        }
+        let space = file.space_id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+        for bad in file.bad_pages.iter().filter(|_| list) {
+            talk::answer(&format!("{}\t{space}\t{}\t{}", file.path, bad.page, bad.fault));
+        }
+    }
+    let sum = |count: fn(&FilePages) -> u64| pages.iter().map(count).sum::<u64>();
+    talk::answer(&format!(
+        "pages of {} files: {} sound, {} bad, {} not checked",
+        pages.len(),
+        sum(|file| file.sound),
+        sum(|file| file.bad),
+        sum(|file| file.unchecked),
+    ));
 }
 
 /// Runs `cat`.

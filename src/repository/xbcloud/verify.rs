@@ -11,6 +11,7 @@ use galera_protocol::xbstream::{
 
 use super::read::{Checker, RANGES_AHEAD, Segment, Segments, fetch};
 use super::reader::ChunkedBackup;
+use crate::pages::{FilePages, Scan, is_innodb_file};
 use crate::repository::error::{Fault, RepositoryError};
 use crate::repository::pump::ReadConfig;
 use crate::repository::verify::VerifyReport;
@@ -31,6 +32,7 @@ struct Verify {
     info: Option<Bytes>,
     sizes: Vec<(EntryPath, u64)>,
     damage: Vec<RepositoryError>,
+    pages: Option<Vec<FilePages>>,
 }
 
 /// One file being read.
@@ -40,23 +42,32 @@ struct FileCheck {
     bytes: u64,
     /// Content of the info file.
     info: Option<BytesMut>,
+    scan: Option<Scan>,
 }
 
 impl FileCheck {
-    fn new(path: Option<&EntryPath>) -> Self {
+    fn new(path: Option<&EntryPath>, pages: bool) -> Self {
+        let scanned = path.filter(|path| pages && is_innodb_file(path));
         let is_info = path.and_then(ClosingFile::from_path) == Some(ClosingFile::Info);
         Self {
             reader: Reader::new(ReaderConfig::default()),
             is_damaged: false,
             bytes: 0,
             info: is_info.then(BytesMut::new),
+            scan: scanned.map(Scan::new),
         }
     }
 
     fn take(&mut self, mut bytes: Bytes) -> Result<(), StreamError> {
         while let Some(event) = self.reader.read(&mut bytes)? {
+            if let (Event::Hole { length, .. }, Some(scan)) = (&event, &mut self.scan) {
+                scan.skip(*length);
+            }
             if let Event::Data { bytes, .. } = event {
                 self.bytes += bytes.len() as u64;
+                if let Some(scan) = &mut self.scan {
+                    scan.write(&bytes);
+                }
                 self.info.take_if(|info| info.len() + bytes.len() > KEPT_BYTES_MAX);
                 if let Some(info) = &mut self.info {
                     info.extend_from_slice(&bytes);
@@ -72,10 +83,23 @@ impl ChunkedBackup {
     ///
     /// Damage is reported, not returned as an error; an error means that checking was not possible.
     pub async fn verify(&self, config: &ReadConfig) -> Result<VerifyReport, RepositoryError> {
+        self.check(config, false).await
+    }
+
+    /// The same, and the pages of InnoDB's files in one go.
+    pub async fn verify_pages(&self, config: &ReadConfig) -> Result<VerifyReport, RepositoryError> {
+        self.check(config, true).await
+    }
+
+    async fn check(
+        &self,
+        config: &ReadConfig,
+        pages: bool,
+    ) -> Result<VerifyReport, RepositoryError> {
         let listing = self.listing();
         config.progress.bytes_total.store(listing.bytes, Ordering::Relaxed);
         config.progress.files_total.store(listing.files.len() as u64, Ordering::Relaxed);
-        let mut verify = Verify::new(self);
+        let mut verify = Verify::new(self, pages);
         let mut fetched = Box::pin(fetch(self, Segments::of_all(self), RANGES_AHEAD));
         while let Some((segment, bytes)) = fetched.next().await {
             verify.take(&segment, bytes).await;
@@ -88,15 +112,16 @@ impl ChunkedBackup {
 }
 
 impl Verify {
-    fn new(backup: &ChunkedBackup) -> Self {
+    fn new(backup: &ChunkedBackup, pages: bool) -> Self {
         let first = (!backup.listing().files.is_empty()).then(|| backup.path(0));
         let mut verify = Self {
             backup: backup.clone(),
             checker: Checker::new(backup),
-            file: FileCheck::new(first),
+            file: FileCheck::new(first, pages),
             info: None,
             sizes: Vec::new(),
             damage: Vec::new(),
+            pages: pages.then(Vec::new),
         };
         if let Some((path, fault)) = backup.listing().first_damage() {
             verify.note(&path, fault);
@@ -132,13 +157,16 @@ impl Verify {
 
     fn end_file(&mut self, number: usize) {
         let next = (number + 1 < self.backup.listing().files.len()).then_some(number + 1);
-        let fresh = FileCheck::new(next.map(|next| self.backup.path(next)));
+        let fresh = FileCheck::new(next.map(|next| self.backup.path(next)), self.pages.is_some());
         let mut file = core::mem::replace(&mut self.file, fresh);
         if file.is_damaged {
             return;
         }
         if let Err(error) = file.reader.end() {
-            self.push(self.content(number, &error));
+            return self.push(self.content(number, &error));
+        }
+        if let (Some(pages), Some(scan)) = (&mut self.pages, file.scan.take()) {
+            pages.push(scan.finish());
         }
         self.info = self.info.take().or(file.info.take().map(BytesMut::freeze));
         let path = self.backup.path(number).clone();
@@ -176,6 +204,6 @@ impl Verify {
         let no_sums = (!self.backup.has_sums()).then_some(NO_SUMS);
         let no_manifest = self.backup.manifest().is_none().then_some(NO_MANIFEST);
         let notes = no_sums.into_iter().chain(no_manifest).collect();
-        VerifyReport { packs, files, bytes, damage: self.damage, notes }
+        VerifyReport { packs, files, bytes, damage: self.damage, notes, pages: self.pages }
     }
 }
