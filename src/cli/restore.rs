@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
@@ -14,14 +14,16 @@ use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
 use super::signals::Stop;
+use super::stash::StashArgs;
 use super::store::StoreArgs;
 use super::{Output, talk};
+use crate::dump::LoadError;
 use crate::exit::ExitCode;
 use crate::pages::FilePages;
-use crate::pipeline::manifest::BackupId;
+use crate::pipeline::manifest::{BackupId, Method};
 use crate::repository::{
-    Foreign, Identities, KeyError, Listed, ReadConfig, ReadProgress, Repository, RepositoryError,
-    RepositoryUrl, Stored, VerifyReport,
+    Backup, Foreign, Identities, KeyError, Listed, NoContact, ReadConfig, ReadProgress, Repository,
+    RepositoryError, RepositoryUrl, Stored, VerifyReport,
 };
 use crate::restore::{
     self, FinishConfig, Owner, PrepareConfig, RestoreConfig, RestoreError, Restored, Role,
@@ -69,6 +71,8 @@ pub(super) struct Args {
     /// Server to ask for the position where preparing does not tell it [default: in PATH]
     #[arg(long, value_name = "FILE")]
     server_binary: Option<PathBuf>,
+    #[command(flatten)]
+    stash: StashArgs,
 }
 
 /// Which backup.
@@ -157,6 +161,12 @@ pub(super) enum Error {
     Signals(#[source] std::io::Error),
     #[error("stopped before the restore was complete")]
     Stopped(ExitCode),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("backup {0} is a dump: `galera-sst load` gives it to a client")]
+    Dump(BackupId),
+    #[error("{0} is in layout xbcloud, which holds physical backups; use restore")]
+    Chunks(BackupId),
 }
 
 impl Error {
@@ -169,6 +179,8 @@ impl Error {
             Self::Output(_) => ExitCode::SinkFailed,
             Self::Repository(error) => ExitCode::from_number(error.exit_code()),
             Self::Restore(error) => ExitCode::from_number(error.exit_code()),
+            Self::Load(error) => error.exit_code(),
+            Self::Dump(_) | Self::Chunks(_) => ExitCode::Usage,
             Self::Signals(_) => ExitCode::Other,
             Self::Stopped(code) => *code,
         }
@@ -177,10 +189,21 @@ impl Error {
 
 /// Runs `answer` and turns its failure into one sentence and the exit code.
 pub(super) fn conclude(result: Result<ExitCode, Error>) -> ExitCode {
-    result.unwrap_or_else(|error| talk::fail(&error, error.exit_code()))
+    result.unwrap_or_else(|error| {
+        let remedy = NoContact::behind(&error).map(NoContact::remedy);
+        talk::fail_with_remedy(&error, remedy, error.exit_code())
+    })
 }
 
 impl SelectArgs {
+    /// Opens it; of layout `packs` alone.
+    pub(super) async fn open_packs(&self) -> Result<Backup, Error> {
+        match self.open().await? {
+            Stored::Packs(backup) => Ok(backup),
+            Stored::Chunks(backup) => Err(Error::Chunks(backup.id().clone())),
+        }
+    }
+
     async fn open(&self) -> Result<Stored, Error> {
         let (url, fragment) = match self.from.split_once('#') {
             Some((url, id)) => (url, Some(id)),
@@ -240,14 +263,22 @@ impl Args {
 
 /// Runs `restore`.
 pub(super) async fn run(args: Args, output: Output) -> ExitCode {
+    let (stash, started) = (args.stash.clone(), Instant::now());
+    let restored = from_anywhere(args, output).await;
+    let error = restored.as_ref().err().map(|error| talk::sentence(error));
+    let is_told = stash.tell_restore(error.as_deref(), started.elapsed());
+    let code = conclude(restored);
+    if is_told { ExitCode::Success } else { code }
+}
+
+async fn from_anywhere(args: Args, output: Output) -> Result<ExitCode, Error> {
     let file = |kind: &str| args.select.from.strip_prefix(kind).map(PathBuf::from);
-    let restored = match (file("datadir:"), file("xbstream:"), file("tar:")) {
+    match (file("datadir:"), file("xbstream:"), file("tar:")) {
         (Some(directory), ..) => finish_in_place(args, &directory, output).await,
         (_, Some(stream), _) => restore_file(args, StreamSource::Xbstream(stream), output).await,
         (_, _, Some(archive)) => restore_file(args, StreamSource::Tar(archive), output).await,
         (None, None, None) => restore(args, output).await,
-    };
-    conclude(restored)
+    }
 }
 
 /// What `backup --to datadir:` made needs only what comes after the files.
@@ -283,6 +314,9 @@ async fn restore(args: Args, output: Output) -> Result<ExitCode, Error> {
     let stop = Stop::listen().map_err(Error::Signals)?;
     let target = args.to.clone().ok_or(Error::NoTarget)?;
     let backup = args.select.open().await?;
+    if backup.manifest().is_some_and(|manifest| manifest.method == Method::Dump) {
+        return Err(Error::Dump(backup.id().clone()));
+    }
     let progress = Arc::default();
     talk::say(&format!("restoring {} into {}", backup.id(), target.display()));
     let config = args.config(target, &progress);

@@ -71,6 +71,7 @@ impl Store {
         pieces: &[Bytes],
     ) -> Result<(), RepositoryError> {
         let path = path_of(name);
+        self.pace(pieces.iter().map(Bytes::len).sum()).await;
         let put = self.again(|| {
             let payload: PutPayload = pieces.iter().cloned().collect();
             self.objects.put(&path, payload)
