@@ -6,16 +6,20 @@ mod backup;
 mod check;
 mod decode;
 mod doctor;
+mod donate;
 mod dump;
 mod garbd;
 mod layers;
 mod membership;
+mod packaging;
 mod place;
 mod progress;
 mod proxy;
 mod prune;
+mod reference;
 mod restore;
 mod signals;
+mod stash;
 mod status;
 mod store;
 mod talk;
@@ -100,8 +104,19 @@ enum Command {
     Decode(Box<decode::Args>),
     /// Stand between two members: pass on, describe, record, and break on purpose
     Proxy(proxy::Args),
+    /// Serve a directory as a donor does, in a group of its own, with faults on purpose: no database needed
+    Donate(Box<donate::Args>),
     /// Look into streams of backup tools, extract and write them
     Xbstream(xbstream::Args),
+    /// Write a shell's completions to standard output
+    Completions(packaging::CompletionsArgs),
+    /// Write the manual pages
+    Man(packaging::ManArgs),
+    /// Copy this program into a directory, for containers whose image lacks it
+    Install(packaging::InstallArgs),
+    /// Write docs/reference.md
+    #[command(hide = true)]
+    Reference,
 }
 
 /// Runs the command that the process's arguments name.
@@ -177,7 +192,12 @@ impl Command {
             | Self::Cat(_)
             | Self::Decode(_)
             | Self::Proxy(_)
-            | Self::Xbstream(_) => Span::none(),
+            | Self::Donate(_)
+            | Self::Xbstream(_)
+            | Self::Completions(_)
+            | Self::Man(_)
+            | Self::Install(_)
+            | Self::Reference => Span::none(),
         }
     }
 
@@ -198,7 +218,12 @@ impl Command {
             | Self::Load(_)
             | Self::Decode(_)
             | Self::Proxy(_)
-            | Self::Xbstream(_) => tokio::runtime::Builder::new_multi_thread(),
+            | Self::Donate(_)
+            | Self::Xbstream(_)
+            | Self::Completions(_)
+            | Self::Man(_)
+            | Self::Install(_)
+            | Self::Reference => tokio::runtime::Builder::new_multi_thread(),
         }
     }
 }
@@ -221,7 +246,12 @@ async fn run(cli: Cli) -> u8 {
         Command::Load(args) => dump::load(args).await,
         Command::Decode(args) => tokio::task::block_in_place(|| decode::run(*args, output)),
         Command::Proxy(args) => proxy::run(args, output).await,
+        Command::Donate(args) => donate::run(*args, output).await,
         Command::Xbstream(args) => xbstream::run(args, output).await,
+        Command::Completions(args) => packaging::completions(&args, definition()),
+        Command::Man(args) => packaging::man(&args, definition()),
+        Command::Install(args) => packaging::install(&args),
+        Command::Reference => reference::run(&definition()),
     };
     code.number()
 }
@@ -232,10 +262,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
+/// All commands and flags, with their twins in the environment.
+fn definition() -> clap::Command {
+    layers::with_environment(Cli::command().after_long_help(ExitCode::table()))
+}
+
 /// Flag, then environment, then `--config` file, then default.
 fn parse(arguments: Vec<std::ffi::OsString>) -> Result<Cli, ExitCode> {
-    let command = layers::with_environment(Cli::command().after_long_help(ExitCode::table()));
-    let command = layers::with_file(command, &arguments)
+    let command = layers::with_file(definition(), &arguments)
         .map_err(|error| talk::fail(&error, ExitCode::Configuration))?;
     let matches =
         command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));

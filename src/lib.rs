@@ -19,6 +19,7 @@
 //! | [`backup`] | the main job: all of the above in order |
 //! | [`dump`] | a stand-alone server: a logical dump into a sink and back |
 //! | [`outcome`] | who is told how a job ended |
+//! | [`donate`] | the other side: a donor without a database, and a group for it |
 //! | [`throttle`] | limits for bytes a second |
 //! | [`doctor`] | whether it would work, and why not |
 //! | [`arbitrator`] | a member that votes: garbd's job |
@@ -29,10 +30,12 @@
 pub mod arbitrator;
 pub mod backup;
 pub mod capture;
+mod causes;
 pub mod cli;
 pub mod config;
 pub mod decode;
 pub mod doctor;
+pub mod donate;
 pub mod dump;
 pub mod exit;
 pub mod member;

@@ -8,6 +8,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
+pub(super) use crate::causes::sentence;
 use crate::exit::ExitCode;
 use crate::ops::traces::Traces;
 
@@ -30,24 +31,22 @@ pub(super) fn start_log(level: &str, traces: Option<&Traces>) {
     let _ = tracing_subscriber::registry().with(lines).with(spans).try_init();
 }
 
-/// An error with its causes in one sentence.
-pub(super) fn sentence(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Transparent wrappers repeat their source's words.
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
 /// Tells people why the command failed, and passes the code on.
 pub(super) fn fail(error: &dyn Error, code: ExitCode) -> ExitCode {
     say(&format!("galera-sst: {}", sentence(error)));
+    code
+}
+
+/// The same, and what to try.
+pub(super) fn fail_with_remedy(
+    error: &dyn Error,
+    remedy: Option<&str>,
+    code: ExitCode,
+) -> ExitCode {
+    fail(error, code);
+    if let Some(remedy) = remedy {
+        say(&format!("try: {remedy}"));
+    }
     code
 }
 

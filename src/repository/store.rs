@@ -7,6 +7,7 @@
 //! made, so a manifest is never on disk before what it speaks of.
 
 mod cloud;
+mod contact;
 mod profile;
 mod retry;
 mod uploads;
@@ -31,6 +32,7 @@ use crate::pipeline::manifest::BackupId;
 use crate::throttle::Limit;
 use cloud::Connected;
 pub use cloud::{Addressing, Environment, StoreOptions};
+pub use contact::NoContact;
 use retry::{Backoff, is_conflict, is_final};
 use uploads::Uploads;
 
@@ -349,10 +351,12 @@ impl Store {
     }
 
     pub(super) fn write_error(&self, name: &str, source: object_store::Error) -> RepositoryError {
+        let source = NoContact::plainly(source);
         RepositoryError::Write { object: self.full_name(name), source }
     }
 
     fn read_error(&self, name: &str, source: object_store::Error) -> RepositoryError {
+        let source = NoContact::plainly(source);
         RepositoryError::Read { object: self.full_name(name), source }
     }
 }

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod decode;
+mod packaging;
 mod traces;
 mod xbstream;
 

@@ -12,6 +12,7 @@ mod support;
 
 mod arbitrator;
 mod attacked;
+mod documented;
 mod donor_failures;
 mod every_sink;
 mod harness;

@@ -16,12 +16,13 @@ use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::client::{HttpConnector, ReqwestConnector};
+use object_store::client::HttpConnector;
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{Certificate, ClientOptions, Error, ObjectStore, Result, RetryConfig};
 
+use super::contact::Connector;
 use super::profile::Profile;
 use super::uploads::{Identity, Uploads};
 use crate::repository::url::{Cloud, CloudKind};
@@ -178,11 +179,12 @@ fn s3(cloud: &Cloud, options: &StoreOptions) -> Result<(Arc<dyn ObjectStore>, Op
         .with_allow_http(service.bucket_url.starts_with("http://"))
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_client_options(client_options.clone())
+        .with_http_connector(Connector::default())
         .with_retry(retry(options))
         .build()?;
     let credentials = Arc::clone(store.credentials());
     let uploads = Uploads {
-        client: ReqwestConnector::default().connect(&client_options)?,
+        client: Connector::default().connect(&client_options)?,
         bucket_url: service.bucket_url,
         prefix: slashed(&cloud.prefix),
         identity: Identity::Aws { credentials, region },
@@ -249,15 +251,18 @@ fn google(
         .get_config_value(&GoogleConfigKey::SkipSignature)
         .is_some_and(|value| value == "true");
     let client_options = client_options(options, &service)?;
-    let store =
-        builder.with_client_options(client_options.clone()).with_retry(retry(options)).build()?;
+    let store = builder
+        .with_client_options(client_options.clone())
+        .with_http_connector(Connector::default())
+        .with_retry(retry(options))
+        .build()?;
     let identity = if is_nobody {
         Identity::Nobody
     } else {
         Identity::Google { credentials: Arc::clone(store.credentials()) }
     };
     let uploads = Uploads {
-        client: ReqwestConnector::default().connect(&client_options)?,
+        client: Connector::default().connect(&client_options)?,
         bucket_url: format!("{service}/{}", cloud.bucket),
         prefix: slashed(&cloud.prefix),
         identity,
@@ -285,6 +290,7 @@ fn azure(cloud: &Cloud, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> 
     let is_plain = service.starts_with("http://");
     let store = builder
         .with_client_options(client_options)
+        .with_http_connector(Connector::default())
         .with_allow_http(is_plain)
         .with_retry(retry(options))
         .build()?;
