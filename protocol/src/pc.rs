@@ -264,6 +264,11 @@ impl Pc {
         None
     }
 
+    /// Where the member stands.
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
     /// State, view, weights and position.
     pub fn status(&self) -> Status {
         let mine = self.known.mine();

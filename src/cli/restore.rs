@@ -16,11 +16,12 @@ use super::signals::Stop;
 use super::stash::StashArgs;
 use super::store::StoreArgs;
 use super::{Output, talk};
+use crate::dump::LoadError;
 use crate::exit::ExitCode;
-use crate::pipeline::manifest::{BackupId, Manifest};
+use crate::pipeline::manifest::{BackupId, Manifest, Method};
 use crate::repository::{
-    Backup, Identities, KeyError, Listed, ReadConfig, ReadProgress, Repository, RepositoryError,
-    RepositoryUrl,
+    Backup, Identities, KeyError, Listed, NoContact, ReadConfig, ReadProgress, Repository,
+    RepositoryError, RepositoryUrl,
 };
 use crate::restore::{
     self, FinishConfig, Owner, PrepareConfig, RestoreConfig, RestoreError, Restored, Role,
@@ -145,6 +146,10 @@ pub(super) enum Error {
     Signals(#[source] std::io::Error),
     #[error("stopped before the restore was complete")]
     Stopped(ExitCode),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("backup {0} is a dump: `galera-sst load` gives it to a client")]
+    Dump(BackupId),
 }
 
 impl Error {
@@ -157,6 +162,8 @@ impl Error {
             Self::Output(_) => ExitCode::SinkFailed,
             Self::Repository(error) => ExitCode::from_number(error.exit_code()),
             Self::Restore(error) => ExitCode::from_number(error.exit_code()),
+            Self::Load(error) => error.exit_code(),
+            Self::Dump(_) => ExitCode::Usage,
             Self::Signals(_) => ExitCode::Other,
             Self::Stopped(code) => *code,
         }
@@ -165,11 +172,14 @@ impl Error {
 
 /// Runs `answer` and turns its failure into one sentence and the exit code.
 pub(super) fn conclude(result: Result<ExitCode, Error>) -> ExitCode {
-    result.unwrap_or_else(|error| talk::fail(&error, error.exit_code()))
+    result.unwrap_or_else(|error| {
+        let remedy = NoContact::behind(&error).map(NoContact::remedy);
+        talk::fail_with_remedy(&error, remedy, error.exit_code())
+    })
 }
 
 impl SelectArgs {
-    async fn open(&self) -> Result<Backup, Error> {
+    pub(super) async fn open(&self) -> Result<Backup, Error> {
         let (url, fragment) = match self.from.split_once('#') {
             Some((url, id)) => (url, Some(id)),
             None => (self.from.as_str(), None),
@@ -279,6 +289,9 @@ async fn restore(args: Args, output: Output) -> Result<ExitCode, Error> {
     let stop = Stop::listen().map_err(Error::Signals)?;
     let target = args.to.clone().ok_or(Error::NoTarget)?;
     let backup = args.select.open().await?;
+    if backup.manifest().method == Method::Dump {
+        return Err(Error::Dump(backup.manifest().backup_id.clone()));
+    }
     let progress = Arc::default();
     talk::say(&format!("restoring {} into {}", backup.manifest().backup_id, target.display()));
     let config = args.config(target, &progress);

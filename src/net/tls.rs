@@ -22,6 +22,6 @@ mod pem;
 pub mod transport;
 
 pub use context::Material;
-pub use failure::{of_error, of_io};
+pub use failure::{of_causes, of_error, of_io};
 pub use keys::{KeyError, KeyFiles, Keys, secret};
 pub use pem::Complaint;

@@ -11,9 +11,10 @@ use galera_protocol::gcs::{self, state::StateKind};
 use galera_protocol::id::{NodeId, Segment, ViewId, ViewKind};
 use galera_protocol::member::Passed;
 use galera_protocol::message::Delivery;
-use galera_protocol::pc;
+use galera_protocol::pc::{self, SavedView};
 use galera_protocol::view::{Component, View};
 
+use crate::coverage::{Coverage, Seen};
 use crate::process::Process;
 
 pub(crate) type Checked = Result<(), String>;
@@ -42,9 +43,26 @@ struct Order {
     last: Option<View>,
     regular: Option<ViewNumber>,
     company: Company,
+    /// Where the messages of this view and company are.
+    sequence: usize,
     /// Deliveries in the regular view, and in the transitional one.
     counts: [usize; 2],
     has_ended: bool,
+}
+
+/// The messages of each view and company, which all who share both deliver alike.
+#[derive(Debug, Default)]
+struct Sequences {
+    places: BTreeMap<(ViewNumber, Company), usize>,
+    messages: Vec<Vec<Delivered>>,
+}
+
+impl Sequences {
+    fn place(&mut self, view: ViewNumber, company: &Company) -> usize {
+        let place = *self.places.entry((view, company.clone())).or_insert(self.messages.len());
+        self.messages.resize_with(self.messages.len().max(place + 1), Vec::new);
+        place
+    }
 }
 
 /// What all members that install one primary view agree on.
@@ -65,27 +83,32 @@ type GroupFacts = (gcs::ConfigurationId, galera_protocol::id::StateId, gcs::Seqn
 pub(crate) struct Oracle {
     orders: BTreeMap<NodeId, Order>,
     memberships: BTreeMap<ViewNumber, BTreeSet<NodeId>>,
-    sequences: BTreeMap<(ViewNumber, Company), Vec<Delivered>>,
+    sequences: Sequences,
     companies: BTreeMap<ViewNumber, BTreeSet<BTreeSet<NodeId>>>,
     /// How much was delivered on the way from one view to the next.
     passages: BTreeMap<(ViewNumber, Company, ViewNumber), [usize; 2]>,
     /// Primary views in the order of their first installation.
     chain: Vec<(ViewId, Installed)>,
+    /// Which lives have installed a primary view.
+    installers: BTreeMap<ViewNumber, BTreeSet<NodeId>>,
+    /// What lives were started from.
+    pub(crate) restored: BTreeMap<NodeId, SavedView>,
+    /// A primary view that Galera's rules allow beside another, until somebody asks.
+    split: Option<ViewId>,
     standings: BTreeMap<(ViewNumber, i64), Standing>,
     positions: BTreeMap<NodeId, (galera_protocol::id::StateId, gcs::Seqno)>,
     /// Lives that were told to leave.
     pub(crate) leavers: BTreeSet<NodeId>,
     /// Who was banned: a group may recover without them.
-    banned: BTreeSet<NodeId>,
+    pub(crate) banned: BTreeSet<NodeId>,
     /// Lives whose machine has started anew without its saved view. A recovery can do without them
     /// if somebody remembers an older primary view, all of whose members are back (spec 03 §3.6): no
     /// rule of ours, but nobody can be their rival.
     pub(crate) forgotten: BTreeSet<NodeId>,
     /// Groups that were founded on purpose beside others: chains are not compared.
     pub(crate) allows_rivals: bool,
-    /// Transitional views that overlap, which an install timer can cause.
-    pub(crate) overlaps: usize,
-    pub(crate) primary_views: usize,
+    /// What was seen of views.
+    pub(crate) coverage: Coverage,
 }
 
 fn number(view: ViewId) -> ViewNumber {
@@ -95,7 +118,9 @@ fn number(view: ViewId) -> ViewNumber {
 impl Oracle {
     /// Takes what passed between the layers of one process during one input.
     pub(crate) fn observe(&mut self, process: &mut Process) -> Checked {
+        let mut has_moved = false;
         for passed in process.take_passed() {
+            has_moved |= matches!(passed, Passed::Pc(_) | Passed::Gcs(_));
             match passed {
                 Passed::Began(me) => process.me = me,
                 Passed::Evs(output) => self.observe_evs(process.me, output)?,
@@ -107,7 +132,7 @@ impl Oracle {
             return Ok(());
         }
         process.evs().check_invariants().map_err(String::from)?;
-        self.check_standing(process)
+        if has_moved { self.check_standing(process) } else { Ok(()) }
     }
 
     fn observe_evs(&mut self, me: NodeId, output: evs::Output) -> Checked {
@@ -119,6 +144,7 @@ impl Oracle {
             evs::Output::Deliver(delivery) => self.deliver(me, delivery),
             evs::Output::Evict(node) => {
                 self.banned.insert(node);
+                self.coverage.add(Seen::Ban, 1);
                 Ok(())
             }
             evs::Output::Send { .. }
@@ -145,6 +171,10 @@ impl Oracle {
         ensure(is_later, || format!("{} is not later than {:?}", view.id, passage.0))?;
         ensure(view.members.contains(&me), || format!("not in its own view {view:?}"))?;
         order.regular = Some(number(view.id));
+        order.sequence = self.sequences.place(number(view.id), &None);
+        if !self.memberships.contains_key(&number(view.id)) {
+            self.note_merge(me, passage.0, &view.members);
+        }
         let agreed = self.memberships.entry(number(view.id)).or_insert(view.members.clone());
         ensure(*agreed == view.members, || format!("members of {}: {agreed:?}", view.id))?;
         if let (Some(from), company) = passage {
@@ -153,6 +183,14 @@ impl Oracle {
             ensure(same == counts, || format!("{key:?}: {counts:?} deliveries, others {same:?}"))?;
         }
         Ok(())
+    }
+
+    /// The first member to enter a view: have the others come another way?
+    fn note_merge(&mut self, me: NodeId, mine: Option<ViewNumber>, members: &BTreeSet<NodeId>) {
+        let others = members.iter().filter(|node| **node != me);
+        let mut views = others.filter_map(|node| self.orders.get(node)?.regular);
+        let is_merge = mine.is_some() && views.any(|view| Some(view) != mine);
+        self.coverage.add(Seen::Merge, u64::from(is_merge));
     }
 
     fn enter_transitional(&mut self, me: NodeId, view: View) -> Checked {
@@ -166,9 +204,12 @@ impl Oracle {
         ensure(is_first || follows, || format!("{} does not follow its view", view.id))?;
         ensure(view.members.contains(&me), || format!("not in its own view {view:?}"))?;
         order.company = Some(view.members.clone());
+        order.sequence = self.sequences.place(number(view.id), &order.company);
         let others = self.companies.entry(number(view.id)).or_default();
         let overlaps = others.iter().filter(|other| **other != view.members);
-        self.overlaps += overlaps.filter(|other| !other.is_disjoint(&view.members)).count();
+        // An install timer can cause this.
+        let overlaps = overlaps.filter(|other| !other.is_disjoint(&view.members)).count() as u64;
+        self.coverage.add(Seen::Overlap, overlaps);
         others.insert(view.members);
         Ok(())
     }
@@ -181,7 +222,7 @@ impl Oracle {
         let count = &mut order.counts[usize::from(order.company.is_some())];
         let Delivery { source, user_type, payload, .. } = delivery;
         let delivered = Delivered { source, user_type, payload };
-        let sequence = self.sequences.entry((regular, order.company.clone())).or_default();
+        let sequence = &mut self.sequences.messages[order.sequence];
         match sequence.get(*count) {
             None => sequence.push(delivered),
             Some(same) => ensure(*same == delivered, || {
@@ -224,6 +265,7 @@ impl Oracle {
         let weights = members.keys().map(|node| (*node, u32::from(weight(node)))).collect();
         // The position is compared with every message; a later one may have been delivered since.
         let installed = Installed { is_bootstrap, members, to_seq: 0, weights };
+        self.installers.entry(number(id)).or_default().insert(process.me);
         if let Some((_, same)) = self.chain.iter().find(|(known, _)| *known == id) {
             let (mine, theirs) = (&installed.members, &same.members);
             return ensure(mine == theirs && same.is_bootstrap == is_bootstrap, || {
@@ -231,30 +273,56 @@ impl Oracle {
             });
         }
         if let Some((before, last)) = self.chain.last() {
-            let goes_on = self.allows_rivals || self.goes_on(last, &installed);
-            ensure(goes_on, || {
+            let members = installed.members.keys().copied().collect();
+            let goes_on = self.allows_rivals || goes_on(self, last, &members);
+            let is_split = !goes_on && is_bootstrap && self.is_recovery(&members);
+            ensure(goes_on || is_split, || {
                 format!("{id} {installed:?} has no right to follow {before} {last:?}")
             })?;
+            self.split = is_split.then_some(id).or(self.split);
+            self.coverage.add(Seen::Split, u64::from(is_split));
         }
-        self.primary_views += 1;
+        self.coverage.add(Seen::PrimaryView, 1);
+        self.coverage.add(Seen::Recovery, u64::from(is_bootstrap));
         self.chain.push((id, installed));
         Ok(())
     }
 
-    fn goes_on(&self, last: &Installed, next: &Installed) -> bool {
-        let is_in_next =
-            |node: &&NodeId| next.members.keys().any(|member| member.is_same_node(node));
-        let sum = |nodes: &mut dyn Iterator<Item = &NodeId>| -> u32 {
-            nodes.map(|node| last.weights.get(node).copied().unwrap_or(0)).sum()
+    /// May these nodes form the next primary view?
+    pub(crate) fn may_go_on(&self, members: &BTreeSet<NodeId>) -> bool {
+        self.chain.last().is_none_or(|(_, last)| goes_on(self, last, members))
+    }
+
+    /// Exactly the members of the newest saved view are back, and found it anew. They have a right to that
+    /// even if others have gone on with newcomers from there, which happens when all of them die
+    /// after the INSTALL of the next view became safe for the newcomers and before it did for them
+    /// (spec 03 §4.4): what is on nobody's disk nobody can know.
+    fn is_recovery(&self, members: &BTreeSet<NodeId>) -> bool {
+        let files: Vec<_> = members.iter().filter_map(|node| self.restored.get(node)).collect();
+        let Some(file) = files.iter().max_by_key(|file| file.view.seq) else { return false };
+        let is_one_history = files.len() == members.len()
+            && files.iter().all(|other| other.view.node == file.view.node);
+        let is_everybody = members.len() == file.members.len()
+            && members.iter().zip(file.members.keys()).all(|(now, then)| now.is_same_node(then));
+        let Some(place) = self.chain.iter().position(|(view, _)| *view == file.view) else {
+            return false;
         };
-        let total = sum(&mut last.members.keys());
-        let stayed = sum(&mut last.members.keys().filter(is_in_next));
-        let has_left = |node: &&NodeId| self.leavers.contains(node) && !is_in_next(node);
-        let left = sum(&mut last.members.keys().filter(has_left));
-        let is_out = |node: &NodeId| self.banned.contains(node) || self.forgotten.contains(node);
-        let is_missed = |node: &NodeId| !is_in_next(&node) && !has_left(&node) && !is_out(node);
-        let is_whole = !last.members.keys().any(is_missed);
-        2 * stayed + left > total || is_whole
+        let later =
+            self.chain[place + 1..].iter().filter_map(|(id, _)| self.installers.get(&number(*id)));
+        let knew = |node: &NodeId| members.iter().any(|member| member.is_same_node(node));
+        is_one_history && is_everybody && !later.flatten().any(knew)
+    }
+
+    /// A life that begins with what an earlier one has saved, or saves its own first view.
+    pub(crate) fn note_saved(&mut self, saved: &SavedView) {
+        if !saved.members.contains_key(&saved.me) {
+            self.restored.insert(saved.me, saved.clone());
+        }
+    }
+
+    /// Has a second primary view come about beside another, by the rules?
+    pub(crate) fn take_split(&mut self) -> Option<ViewId> {
+        self.split.take()
     }
 
     /// Votes have changed since the last primary view was installed.
@@ -294,4 +362,20 @@ impl Oracle {
             format!("at {key:?} the group is {standing:?}, for others {same:?}")
         })
     }
+}
+
+/// Do these members follow that primary view, as most of its votes or as all who can be missed?
+fn goes_on(oracle: &Oracle, last: &Installed, next: &BTreeSet<NodeId>) -> bool {
+    let is_in_next = |node: &&NodeId| next.iter().any(|member| member.is_same_node(node));
+    let sum = |nodes: &mut dyn Iterator<Item = &NodeId>| -> u32 {
+        nodes.map(|node| last.weights.get(node).copied().unwrap_or(0)).sum()
+    };
+    let total = sum(&mut last.members.keys());
+    let stayed = sum(&mut last.members.keys().filter(is_in_next));
+    let has_left = |node: &&NodeId| oracle.leavers.contains(node) && !is_in_next(node);
+    let left = sum(&mut last.members.keys().filter(has_left));
+    let is_out = |node: &NodeId| oracle.banned.contains(node) || oracle.forgotten.contains(node);
+    let is_missed = |node: &NodeId| !is_in_next(&node) && !has_left(&node) && !is_out(node);
+    let is_whole = !last.members.keys().any(is_missed);
+    2 * stayed + left > total || is_whole
 }
