@@ -134,7 +134,7 @@ fn of_missing(world: &World, missing: &BTreeSet<NodeId>) -> Cause {
             Cause::Unexplained
         } else if is_among(node, &oracle.banned) {
             Cause::Banned
-        } else if is_among(node, &oracle.leavers) {
+        } else if is_among(node, &oracle.leavers) || is_among(node, &oracle.departed) {
             Cause::Left
         } else if is_among(node, &oracle.forgotten) {
             Cause::Forgotten

@@ -50,6 +50,25 @@ struct Order {
     has_ended: bool,
 }
 
+/// How far a member has come in the group's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Position {
+    /// The primary view it stands in; configurations may have the same number on two sides.
+    view: ViewNumber,
+    state: galera_protocol::id::StateId,
+    seqno: gcs::Seqno,
+    has_data: bool,
+}
+
+impl Position {
+    /// Only those who have the data count for the position (spec 04 §12, 4 and 5): what members
+    /// without it have received alone is lost in the next configuration.
+    fn forbids(&self, next: &Self) -> bool {
+        let is_kept = self.has_data || self.view == next.view;
+        is_kept && self.state == next.state && next.seqno < self.seqno
+    }
+}
+
 /// The messages of each view and company, which all who share both deliver alike.
 #[derive(Debug, Default)]
 struct Sequences {
@@ -89,6 +108,8 @@ pub(crate) struct Oracle {
     passages: BTreeMap<(ViewNumber, Company, ViewNumber), [usize; 2]>,
     /// Primary views in the order of their first installation.
     chain: Vec<(ViewId, Installed)>,
+    /// Those before the operator began anew.
+    past: Vec<(ViewId, Installed)>,
     /// Which lives have installed a primary view.
     installers: BTreeMap<ViewNumber, BTreeSet<NodeId>>,
     /// What lives were started from.
@@ -96,9 +117,11 @@ pub(crate) struct Oracle {
     /// A primary view that Galera's rules allow beside another, until somebody asks.
     split: Option<ViewId>,
     standings: BTreeMap<(ViewNumber, i64), Standing>,
-    positions: BTreeMap<NodeId, (galera_protocol::id::StateId, gcs::Seqno)>,
+    positions: BTreeMap<NodeId, Position>,
     /// Lives that were told to leave.
     pub(crate) leavers: BTreeSet<NodeId>,
+    /// Lives that left by themselves, for want of a primary component.
+    pub(crate) departed: BTreeSet<NodeId>,
     /// Who was banned: a group may recover without them.
     pub(crate) banned: BTreeSet<NodeId>,
     /// Lives whose machine has started anew without its saved view. A recovery can do without them
@@ -266,7 +289,8 @@ impl Oracle {
         // The position is compared with every message; a later one may have been delivered since.
         let installed = Installed { is_bootstrap, members, to_seq: 0, weights };
         self.installers.entry(number(id)).or_default().insert(process.me);
-        if let Some((_, same)) = self.chain.iter().find(|(known, _)| *known == id) {
+        let mut known = self.chain.iter().chain(&self.past);
+        if let Some((_, same)) = known.find(|(known, _)| *known == id) {
             let (mine, theirs) = (&installed.members, &same.members);
             return ensure(mine == theirs && same.is_bootstrap == is_bootstrap, || {
                 format!("primary view {id}: {installed:?}, for others {same:?}")
@@ -274,7 +298,9 @@ impl Oracle {
         }
         if let Some((before, last)) = self.chain.last() {
             let members = installed.members.keys().copied().collect();
-            let goes_on = self.allows_rivals || goes_on(self, last, &members);
+            let goes_on = self.allows_rivals
+                || goes_on(self, last, &members)
+                || self.goes_on_from_earlier(&members);
             let is_split = !goes_on && is_bootstrap && self.is_recovery(&members);
             ensure(goes_on || is_split, || {
                 format!("{id} {installed:?} has no right to follow {before} {last:?}")
@@ -293,6 +319,29 @@ impl Oracle {
         self.chain.last().is_none_or(|(_, last)| goes_on(self, last, members))
     }
 
+    /// Quorum is counted against the last view that a member has *installed* (spec 03 §3.4). Who
+    /// hears of an INSTALL only when its view is over, but then has most of the votes of that view
+    /// too, stays primary without installing it (§3.8): those that did install it have lost. If one
+    /// more change comes before the next installation, it is judged against the earlier view.
+    fn goes_on_from_earlier(&self, members: &BTreeSet<NodeId>) -> bool {
+        let has_installed = |id: &ViewId, node: &NodeId| {
+            self.installers.get(&number(*id)).is_some_and(|it| it.contains(node))
+        };
+        let goes_on = |member: &NodeId| {
+            let place = self.chain.iter().rposition(|(id, _)| has_installed(id, member));
+            let Some(place) = place else { return false };
+            has_votes(self, &self.chain[place].1, members)
+                && self.chain[place + 1..].iter().all(|later| self.has_outvoted(member, later))
+        };
+        members.iter().any(goes_on)
+    }
+
+    /// Came this member out of a view with most of its votes, without installing it?
+    fn has_outvoted(&self, member: &NodeId, (id, view): &(ViewId, Installed)) -> bool {
+        let mut companies = self.companies.get(&number(*id)).into_iter().flatten();
+        companies.any(|company| company.contains(member) && has_votes(self, view, company))
+    }
+
     /// Exactly the members of the newest saved view are back, and found it anew. They have a right to that
     /// even if others have gone on with newcomers from there, which happens when all of them die
     /// after the INSTALL of the next view became safe for the newcomers and before it did for them
@@ -307,7 +356,8 @@ impl Oracle {
         let Some(place) = self.chain.iter().position(|(view, _)| *view == file.view) else {
             return false;
         };
-        let later = self.chain[place + 1..].iter().filter_map(|(id, _)| self.installers.get(&number(*id)));
+        let later =
+            self.chain[place + 1..].iter().filter_map(|(id, _)| self.installers.get(&number(*id)));
         let knew = |node: &NodeId| members.iter().any(|member| member.is_same_node(node));
         is_one_history && is_everybody && !later.flatten().any(knew)
     }
@@ -335,7 +385,7 @@ impl Oracle {
 
     /// A founder starts the chain anew, because the operator says so.
     pub(crate) fn forget_chain(&mut self) {
-        self.chain.clear();
+        self.past.append(&mut self.chain);
     }
 
     /// The same messages of one primary view lead everybody to the same table.
@@ -351,9 +401,11 @@ impl Oracle {
         let rows = gcs.members().iter().filter(|_| is_agreed).map(row).collect();
         let standing: Standing = (gcs.state(), facts, rows);
         if let Some((_, state, seqno, _)) = standing.1 {
-            let before = self.positions.insert(process.me, (state, seqno));
-            let goes_back = before.is_some_and(|(was, at)| was == state && seqno < at);
-            ensure(!goes_back, || format!("position {seqno:?} after {before:?}"))?;
+            let view = number(status.view);
+            let now = Position { view, state, seqno, has_data: process.has_data() };
+            let before = self.positions.insert(process.me, now);
+            let goes_back = before.as_ref().is_some_and(|before| before.forbids(&now));
+            ensure(!goes_back, || format!("position {now:?} after {before:?}"))?;
         }
         let key = (number(status.view), status.to_seq);
         let same = self.standings.entry(key).or_insert_with(|| standing.clone());
@@ -365,16 +417,24 @@ impl Oracle {
 
 /// Do these members follow that primary view, as most of its votes or as all who can be missed?
 fn goes_on(oracle: &Oracle, last: &Installed, next: &BTreeSet<NodeId>) -> bool {
-    let is_in_next = |node: &&NodeId| next.iter().any(|member| member.is_same_node(node));
-    let sum = |nodes: &mut dyn Iterator<Item = &NodeId>| -> u32 {
+    let is_out = |node: &NodeId| oracle.banned.contains(node) || oracle.forgotten.contains(node);
+    let is_missed =
+        |node: &NodeId| !is_among(node, next) && !oracle.leavers.contains(node) && !is_out(node);
+    has_votes(oracle, last, next) || !last.members.keys().any(is_missed)
+}
+
+/// Have they most of its votes, those that left politely not counted?
+fn has_votes(oracle: &Oracle, last: &Installed, next: &BTreeSet<NodeId>) -> bool {
+    let sum = |counts: &dyn Fn(&NodeId) -> bool| -> u32 {
+        let nodes = last.members.keys().filter(|node| counts(node));
         nodes.map(|node| last.weights.get(node).copied().unwrap_or(0)).sum()
     };
-    let total = sum(&mut last.members.keys());
-    let stayed = sum(&mut last.members.keys().filter(is_in_next));
-    let has_left = |node: &&NodeId| oracle.leavers.contains(node) && !is_in_next(node);
-    let left = sum(&mut last.members.keys().filter(has_left));
-    let is_out = |node: &NodeId| oracle.banned.contains(node) || oracle.forgotten.contains(node);
-    let is_missed = |node: &NodeId| !is_in_next(&node) && !has_left(&node) && !is_out(node);
-    let is_whole = !last.members.keys().any(is_missed);
-    2 * stayed + left > total || is_whole
+    let total = sum(&|_| true);
+    let stayed = sum(&|node| is_among(node, next));
+    let left = sum(&|node| !is_among(node, next) && oracle.leavers.contains(node));
+    2 * stayed + left > total
+}
+
+fn is_among(node: &NodeId, nodes: &BTreeSet<NodeId>) -> bool {
+    nodes.iter().any(|other| other.is_same_node(node))
 }

@@ -336,7 +336,8 @@ impl Tcp {
         let mut next: Option<Next> = None;
         for connection in &self.connections {
             let id = connection.id;
-            let dial = connection.dial_deadline.map(|at| Next { at, is_packet: false, id, side: 0 });
+            let dial =
+                connection.dial_deadline.map(|at| Next { at, is_packet: false, id, side: 0 });
             let packet = |side: usize| {
                 connection.arrivals[side].map(|at| Next { at, is_packet: true, id, side })
             };

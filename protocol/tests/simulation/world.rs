@@ -244,7 +244,9 @@ impl World {
         self.machines[host].set_alarm();
         self.demand(host, checked);
         if self.oracle.take_split().is_some() {
-            self.note(host, || "is in a second primary component, as Galera's rules have it".into());
+            self.note(host, || {
+                "is in a second primary component, as Galera's rules have it".into()
+            });
             self.after(Duration::ZERO, |world| world.begin_anew(Cause::Split));
         }
     }
@@ -320,6 +322,9 @@ impl World {
         if matches!(reason, EndReason::Refused(_)) {
             // Banned for good: it comes back as somebody else.
             self.machines[host].saved = None;
+        }
+        if matches!(reason, EndReason::NotPrimary(_)) {
+            self.oracle.departed.insert(process.me);
         }
         self.machines[host].endings.push(reason.clone());
         if !self.is_proper_end(&reason, process) {

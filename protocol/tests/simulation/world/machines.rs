@@ -131,9 +131,8 @@ impl World {
                 self.machines[host].saved = None;
             }
         }
-        let position = |machine: &&Machine| {
-            (!machine.history.group.is_nil(), machine.history.received)
-        };
+        let position =
+            |machine: &&Machine| (!machine.history.group.is_nil(), machine.history.received);
         let servers = self.machines.iter().filter(|machine| machine.is_data());
         let Some(first) = servers.max_by_key(position).map(|machine| machine.number) else {
             return;

@@ -39,9 +39,8 @@ impl World {
     /// Everybody who runs is in one primary view of exactly them, and every server has the data.
     pub(crate) fn is_whole(&self) -> bool {
         // Asked after every step: what is cheap to see comes first.
-        let is_primary = |process: &Process| {
-            process.is_primary() && process.gcs().state() == StateKind::Primary
-        };
+        let is_primary =
+            |process: &Process| process.is_primary() && process.gcs().state() == StateKind::Primary;
         let is_synced = |m: &gcs::Member| m.is_stateless || m.status == Status::Synced;
         let is_everybody = |members: &[gcs::Member]| {
             members.len() == self.running().count()
