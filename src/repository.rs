@@ -39,7 +39,7 @@ pub(crate) use pump::Target;
 pub use pump::{ReadConfig, ReadProgress};
 pub use reader::{Backup, Listed, Repository};
 pub use seal::{Identities, KeyError, Recipients};
-pub use store::{Addressing, Environment, StoreOptions};
+pub use store::{Addressing, Environment, NoContact, StoreOptions};
 pub use upload::UploadConfig;
 pub use url::{Cloud, CloudKind, RepositoryUrl, RepositoryUrlError};
 pub use verify::VerifyReport;

@@ -57,6 +57,8 @@ pub enum Command {
     CancelRequest,
     /// The donor's data connection has ended: its word to the group is due.
     DataEnded,
+    /// We were the donor, and our part has ended with this code: 0, or minus an exit status.
+    EndDonation(i64),
     /// Take another vote (`pc.weight` at run time).
     ChangeWeight(u8),
     /// Ban a node from the group (`evs.evict`). There is no way back for it under this UUID.
@@ -365,6 +367,9 @@ impl Member {
             }
             Command::CancelRequest => self.gcs_input(now, gcs::Input::CancelRequest),
             Command::DataEnded => self.gcs_input(now, gcs::Input::DataEnded),
+            Command::EndDonation(code) => {
+                self.gcs_input(now, gcs::Input::EndDonation { code });
+            }
             Command::ChangeWeight(weight) => self.change_weight(now, weight),
             Command::Evict(node) => self.layers.evs.handle_input(now, evs::Input::Evict(node)),
             Command::Leave => self.leave(now, EndReason::Left),

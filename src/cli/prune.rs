@@ -8,7 +8,7 @@ use super::{Output, talk};
 use crate::exit::ExitCode;
 use crate::pipeline::manifest::BackupId;
 use crate::repository::{
-    Copied, CopyTarget, KeepRules, PruneConfig, Pruned, Repository, RepositoryUrl,
+    Copied, CopyTarget, KeepRules, PruneConfig, Pruned, Repository, RepositoryUrl, StoreOptions,
 };
 
 /// Arguments of `prune`.
@@ -129,7 +129,7 @@ pub(super) async fn copy(args: CopyArgs, output: Output) -> ExitCode {
 }
 
 async fn copied(args: CopyArgs, output: Output) -> Result<ExitCode, Error> {
-    let options = args.store.options();
+    let options = StoreOptions { upload_limit: args.upload.limit(), ..args.store.options() };
     let from = Repository::open_with(&args.from, &options).await?;
     let target = CopyTarget::open(&args.to, &options, args.upload.config()).await?;
     let ids: Vec<BackupId> = match args.id.as_str() {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use galera_protocol::xbstream::{EntryPath, PathError};
@@ -13,13 +13,15 @@ use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
 use super::signals::Stop;
+use super::stash::StashArgs;
 use super::store::StoreArgs;
 use super::{Output, talk};
+use crate::dump::LoadError;
 use crate::exit::ExitCode;
-use crate::pipeline::manifest::{BackupId, Manifest};
+use crate::pipeline::manifest::{BackupId, Manifest, Method};
 use crate::repository::{
-    Backup, Identities, KeyError, Listed, ReadConfig, ReadProgress, Repository, RepositoryError,
-    RepositoryUrl,
+    Backup, Identities, KeyError, Listed, NoContact, ReadConfig, ReadProgress, Repository,
+    RepositoryError, RepositoryUrl,
 };
 use crate::restore::{
     self, FinishConfig, Owner, PrepareConfig, RestoreConfig, RestoreError, Restored, Role,
@@ -67,6 +69,8 @@ pub(super) struct Args {
     /// Server to ask for the position where preparing does not tell it [default: in PATH]
     #[arg(long, value_name = "FILE")]
     server_binary: Option<PathBuf>,
+    #[command(flatten)]
+    stash: StashArgs,
 }
 
 /// Which backup.
@@ -142,6 +146,10 @@ pub(super) enum Error {
     Signals(#[source] std::io::Error),
     #[error("stopped before the restore was complete")]
     Stopped(ExitCode),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("backup {0} is a dump: `galera-sst load` gives it to a client")]
+    Dump(BackupId),
 }
 
 impl Error {
@@ -154,6 +162,8 @@ impl Error {
             Self::Output(_) => ExitCode::SinkFailed,
             Self::Repository(error) => ExitCode::from_number(error.exit_code()),
             Self::Restore(error) => ExitCode::from_number(error.exit_code()),
+            Self::Load(error) => error.exit_code(),
+            Self::Dump(_) => ExitCode::Usage,
             Self::Signals(_) => ExitCode::Other,
             Self::Stopped(code) => *code,
         }
@@ -162,11 +172,14 @@ impl Error {
 
 /// Runs `answer` and turns its failure into one sentence and the exit code.
 pub(super) fn conclude(result: Result<ExitCode, Error>) -> ExitCode {
-    result.unwrap_or_else(|error| talk::fail(&error, error.exit_code()))
+    result.unwrap_or_else(|error| {
+        let remedy = NoContact::behind(&error).map(NoContact::remedy);
+        talk::fail_with_remedy(&error, remedy, error.exit_code())
+    })
 }
 
 impl SelectArgs {
-    async fn open(&self) -> Result<Backup, Error> {
+    pub(super) async fn open(&self) -> Result<Backup, Error> {
         let (url, fragment) = match self.from.split_once('#') {
             Some((url, id)) => (url, Some(id)),
             None => (self.from.as_str(), None),
@@ -225,14 +238,22 @@ impl Args {
 
 /// Runs `restore`.
 pub(super) async fn run(args: Args, output: Output) -> ExitCode {
+    let (stash, started) = (args.stash.clone(), Instant::now());
+    let restored = from_anywhere(args, output).await;
+    let error = restored.as_ref().err().map(|error| talk::sentence(error));
+    let is_told = stash.tell_restore(error.as_deref(), started.elapsed());
+    let code = conclude(restored);
+    if is_told { ExitCode::Success } else { code }
+}
+
+async fn from_anywhere(args: Args, output: Output) -> Result<ExitCode, Error> {
     let file = |kind: &str| args.select.from.strip_prefix(kind).map(PathBuf::from);
-    let restored = match (file("datadir:"), file("xbstream:"), file("tar:")) {
+    match (file("datadir:"), file("xbstream:"), file("tar:")) {
         (Some(directory), ..) => finish_in_place(args, &directory, output).await,
         (_, Some(stream), _) => restore_file(args, StreamSource::Xbstream(stream), output).await,
         (_, _, Some(archive)) => restore_file(args, StreamSource::Tar(archive), output).await,
         (None, None, None) => restore(args, output).await,
-    };
-    conclude(restored)
+    }
 }
 
 /// What `backup --to datadir:` made needs only what comes after the files.
@@ -268,6 +289,9 @@ async fn restore(args: Args, output: Output) -> Result<ExitCode, Error> {
     let stop = Stop::listen().map_err(Error::Signals)?;
     let target = args.to.clone().ok_or(Error::NoTarget)?;
     let backup = args.select.open().await?;
+    if backup.manifest().method == Method::Dump {
+        return Err(Error::Dump(backup.manifest().backup_id.clone()));
+    }
     let progress = Arc::default();
     talk::say(&format!("restoring {} into {}", backup.manifest().backup_id, target.display()));
     let config = args.config(target, &progress);

@@ -19,8 +19,9 @@ pub mod handshake;
 mod keys;
 pub mod locate;
 mod pem;
+pub mod transport;
 
 pub use context::Material;
-pub use failure::{of_error, of_io};
+pub use failure::{of_causes, of_error, of_io};
 pub use keys::{KeyError, KeyFiles, Keys, secret};
 pub use pem::Complaint;

@@ -1,5 +1,7 @@
 //! Why a repository cannot do what was asked.
 
+use super::store::NoContact;
+use crate::exit::ExitCode;
 use crate::pipeline::manifest::{BackupId, ManifestError};
 
 /// Why a repository cannot do what was asked.
@@ -206,16 +208,19 @@ pub enum Fault {
 
 impl RepositoryError {
     /// The exit code that this error stands for.
-    pub const fn exit_code(&self) -> u8 {
+    pub fn exit_code(&self) -> u8 {
+        let contact = NoContact::behind(self).map(NoContact::exit_code);
+        if contact == Some(ExitCode::Refused) {
+            return ExitCode::Refused.number();
+        }
         match self {
             Self::NoBackup { .. } | Self::Empty { .. } | Self::NoFile { .. } => 64,
             Self::Damaged { .. } | Self::Manifest { .. } => 65,
             Self::Sealed { .. } | Self::WrongKey { .. } => 77,
             Self::Create { .. } | Self::OtherBackup { .. } => 73,
             Self::Write { .. } | Self::Lost { .. } | Self::Place { .. } | Self::Compress(_) => 74,
-            Self::Open { .. }
-            | Self::Read { .. }
-            | Self::Limit { .. }
+            Self::Open { .. } | Self::Read { .. } => contact.unwrap_or(ExitCode::Other).number(),
+            Self::Limit { .. }
             | Self::Unfinished { .. }
             | Self::Encode { .. }
             | Self::WorkerLost => 100,

@@ -20,6 +20,9 @@ use crate::pipeline::manifest::{BackupId, Digest, Manifest, Storage, StoredObjec
 /// Manifests that are read at once when listing: hides latency.
 const MANIFESTS_AHEAD: usize = 8;
 
+/// Backups among which one of the same group is looked for.
+const MANIFESTS_LOOKED_AT: usize = 16;
+
 /// A place that holds backups, opened for reading.
 #[derive(Clone, Debug)]
 pub struct Repository {
@@ -122,6 +125,17 @@ impl Repository {
             }
         }
         Err(RepositoryError::Empty { repository: self.store.url().to_owned() })
+    }
+
+    /// The newest complete backup of a group among the last ones; unreadable ones are passed over.
+    pub async fn newest_of(&self, group: &str) -> Result<Option<Manifest>, RepositoryError> {
+        for id in self.prefixes().await?.into_iter().rev().take(MANIFESTS_LOOKED_AT) {
+            match self.manifest(&id).await {
+                Ok(manifest) if manifest.group == group => return Ok(Some(manifest)),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(None)
     }
 
     /// Reads one backup's manifest.
@@ -236,7 +250,7 @@ impl Backup {
     }
 
     /// An error if it is sealed.
-    pub(super) fn refuse_sealed(&self) -> Result<(), RepositoryError> {
+    pub(crate) fn refuse_sealed(&self) -> Result<(), RepositoryError> {
         let id = || self.inner.manifest.backup_id.clone();
         if self.is_sealed() { Err(RepositoryError::Sealed { id: id() }) } else { Ok(()) }
     }

@@ -7,6 +7,7 @@
 //! made, so a manifest is never on disk before what it speaks of.
 
 mod cloud;
+mod contact;
 mod profile;
 mod retry;
 mod uploads;
@@ -28,8 +29,10 @@ use super::upload::{Upload, UploadConfig};
 use super::url::{Cloud, RepositoryUrl};
 use super::{MANIFEST_NAME, object_name};
 use crate::pipeline::manifest::BackupId;
+use crate::throttle::Limit;
 use cloud::Connected;
 pub use cloud::{Addressing, Environment, StoreOptions};
+pub use contact::NoContact;
 use retry::{Backoff, is_conflict, is_final};
 use uploads::Uploads;
 
@@ -39,6 +42,7 @@ pub(crate) struct Store {
     objects: Arc<dyn ObjectStore>,
     place: Place,
     url: Arc<str>,
+    upload_limit: Option<Limit>,
 }
 
 /// What a store can do that not every store can.
@@ -91,7 +95,7 @@ impl Store {
             .map_err(|error| generic(error.into()))??
             .with_fsync(true);
         let place = Place::Directory(directory);
-        Ok(Self { objects: Arc::new(objects), place, url: url.into() })
+        Ok(Self { objects: Arc::new(objects), place, url: url.into(), upload_limit: None })
     }
 
     fn in_cloud(
@@ -101,13 +105,15 @@ impl Store {
     ) -> Result<Self, object_store::Error> {
         let Connected { objects, uploads } = cloud::connect(cloud, options)?;
         let place = Place::Remote { uploads: uploads.map(Arc::new) };
-        Ok(Self { objects, place, url: url.into() })
+        let upload_limit = options.upload_limit.clone();
+        Ok(Self { objects, place, url: url.into(), upload_limit })
     }
 
     /// Takes any object store; for tests of failing ones.
     #[cfg(test)]
     pub(crate) fn from_object_store(objects: Arc<dyn ObjectStore>) -> Self {
-        Self { objects, place: Place::Remote { uploads: None }, url: "test:".into() }
+        let place = Place::Remote { uploads: None };
+        Self { objects, place, url: "test:".into(), upload_limit: None }
     }
 
     pub(super) const fn is_remote(&self) -> bool {
@@ -163,6 +169,13 @@ impl Store {
         let begun = self.again(|| self.objects.put_multipart(&path)).await;
         let parts = begun.map_err(|source| self.write_error(name, source))?;
         Ok(Upload::new(self.clone(), name.to_owned(), parts, config))
+    }
+
+    /// Waits until so many bytes of an upload may pass.
+    pub(super) async fn pace(&self, bytes: usize) {
+        if let Some(limit) = &self.upload_limit {
+            limit.pass(bytes).await;
+        }
     }
 
     /// Whether an object store really has what it said it took.
@@ -335,10 +348,12 @@ impl Store {
     }
 
     pub(super) fn write_error(&self, name: &str, source: object_store::Error) -> RepositoryError {
+        let source = NoContact::plainly(source);
         RepositoryError::Write { object: self.full_name(name), source }
     }
 
     fn read_error(&self, name: &str, source: object_store::Error) -> RepositoryError {
+        let source = NoContact::plainly(source);
         RepositoryError::Read { object: self.full_name(name), source }
     }
 }

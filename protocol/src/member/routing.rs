@@ -94,7 +94,9 @@ impl Member {
             pc::Advice::Leave(reason) => self.leave(now, EndReason::NotPrimary(reason)),
             pc::Advice::PrimaryLost(lost) => {
                 let is_complete = self.layers.gcs.is_exchange_complete();
-                let is_running = self.phase == Phase::Running;
+                // Another life would not have the state that this one has.
+                let is_guest = self.config.gcs.own_state.is_none();
+                let is_running = self.phase == Phase::Running && is_guest;
                 match lost.remedy(is_complete) {
                     pc::Remedy::RestartFromSavedView if is_running => {
                         self.restart(now, &lost.saved);

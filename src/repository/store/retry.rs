@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use object_store::Error;
 
+use super::contact::NoContact;
+
 /// Times that a question is asked again. The client below asks again by itself where it knows that
 /// nothing was done; this is for answers that were lost or cut.
 const TRIES_MAX: u32 = 4;
@@ -41,6 +43,8 @@ pub(super) fn is_final(error: &Error) -> bool {
             | Error::PermissionDenied { .. }
             | Error::Unauthenticated { .. }
     ) || is_conflict(error)
+        // The client below has tried as long as it may.
+        || NoContact::behind(error).is_some()
 }
 
 /// True if an object is there that was not to be.
