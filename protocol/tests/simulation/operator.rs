@@ -76,8 +76,14 @@ impl Cause {
     /// Most lives of a thousand that may end so.
     pub(crate) const fn per_mille_max(self) -> u64 {
         match self {
+            Self::Forgotten => 160,
+            Self::NobodyHasState => 95,
+            Self::Marked => 65,
+            Self::Left | Self::Banned => 45,
+            Self::NobodyRemembers => 40,
+            Self::Stranger => 10,
+            Self::Split | Self::DifferentViews | Self::NoDonor => 3,
             Self::Unexplained => 0,
-            _other => 400,
         }
     }
 
