@@ -109,7 +109,8 @@ fn a_link_in_the_place_is_refused() {
     let elsewhere = parent.path().join("elsewhere");
     put(&elsewhere, &["precious"]);
     std::os::unix::fs::symlink(&elsewhere, parent.path().join("mysql.partial")).expect("links");
-    let error = Staging::claim(&parent.path().join("mysql"), false).expect_err("refuses");
+    let error = Staging::claim(&parent.path().join("mysql"), false, Leftovers::Remove)
+        .expect_err("refuses");
     assert!(matches!(error, RestoreError::Create { .. }));
     assert_eq!(names(&elsewhere), ["precious"]);
 }

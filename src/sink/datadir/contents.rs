@@ -11,7 +11,7 @@ use galera_protocol::xbstream::EntryPath;
 use super::tree::Tree;
 use super::writer::{FileWriter, Writers};
 use crate::pipeline::manifest::Manifest;
-use crate::sink::{Entry, Needs, Piece, Receipt, Sink, SinkError, SinkFile, blocking};
+use crate::sink::{Cursor, Entry, Needs, Piece, Receipt, Sink, SinkError, SinkFile, blocking};
 
 /// Fills a directory.
 #[derive(Debug)]
@@ -127,43 +127,28 @@ impl Sink for Contents {
 pub struct DatadirFile {
     writer: FileWriter,
     stored_bytes: Arc<AtomicU64>,
-    position: u64,
-    size: u64,
+    cursor: Cursor,
 }
 
 impl SinkFile for DatadirFile {
     async fn write(&mut self, piece: Piece) -> Result<(), SinkError> {
+        let offset = self.cursor.pass(&piece);
         match piece {
             Piece::Data(bytes) => {
-                let (offset, length) = (self.position, bytes.len() as u64);
-                self.advance(length);
-                self.stored_bytes.fetch_add(length, Ordering::Relaxed);
+                self.stored_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 self.writer.write(offset, bytes).await
             }
-            Piece::Hole(length) => {
-                self.advance(length);
-                Ok(())
-            }
-            Piece::Seek(offset) => {
-                self.position = offset;
-                Ok(())
-            }
+            Piece::Hole(_) | Piece::Seek(_) => Ok(()),
         }
     }
 
     async fn finish(self) -> Result<(), SinkError> {
-        self.writer.finish(self.size).await
+        self.writer.finish(self.cursor.size()).await
     }
 }
 
 impl DatadirFile {
     pub(super) fn new(writer: FileWriter, stored_bytes: Arc<AtomicU64>) -> Self {
-        Self { writer, stored_bytes, position: 0, size: 0 }
-    }
-
-    /// A seek alone does not make a file longer, a hole does.
-    fn advance(&mut self, length: u64) {
-        self.position = self.position.saturating_add(length);
-        self.size = self.size.max(self.position);
+        Self { writer, stored_bytes, cursor: Cursor::default() }
     }
 }
