@@ -1,5 +1,6 @@
 //! The files of a data directory, in a directory that somebody else publishes or removes.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -70,6 +71,34 @@ impl Contents {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// As [`Sink::create`], but fails if there is a file of that name.
+    pub(super) async fn create_new(&mut self, entry: &Entry) -> Result<DatadirFile, SinkError> {
+        let path = entry.path.clone();
+        let file = self.change(&entry.path, move |tree| tree.create_new(&path)).await?;
+        Ok(self.open(file, entry))
+    }
+
+    /// Takes a name that nobody has.
+    pub(super) async fn claim(&self, path: &EntryPath) -> Result<(), SinkError> {
+        let claimed = path.clone();
+        self.change(path, move |tree| tree.create_new(&claimed).map(drop)).await
+    }
+
+    /// Removes files, and the directories that were made for them.
+    pub(super) async fn take_back(&self, paths: BTreeSet<EntryPath>) -> Result<(), SinkError> {
+        let Some(first) = paths.first().cloned() else { return Ok(()) };
+        let take_back = move |tree: &mut Tree| {
+            paths.iter().try_for_each(|path| tree.remove(path))?;
+            tree.remove_directories()
+        };
+        self.change(&first, take_back).await
+    }
+
+    fn open(&mut self, file: File, entry: &Entry) -> DatadirFile {
+        let writer = self.writers.open(file, &entry.path);
+        DatadirFile::new(writer, Arc::clone(&self.stored_bytes))
+    }
+
     /// Runs a change of names beside the runtime; what it is about names it in an error.
     async fn change<T: Send + 'static>(
         &self,
@@ -98,8 +127,7 @@ impl Sink for Contents {
     async fn create(&mut self, entry: &Entry) -> Result<DatadirFile, SinkError> {
         let path = entry.path.clone();
         let file = self.change(&entry.path, move |tree| tree.create(&path)).await?;
-        let writer = self.writers.open(file, &entry.path);
-        Ok(DatadirFile::new(writer, Arc::clone(&self.stored_bytes)))
+        Ok(self.open(file, entry))
     }
 
     async fn rename(&mut self, from: &EntryPath, to: &EntryPath) -> Result<(), SinkError> {
@@ -148,7 +176,7 @@ impl SinkFile for DatadirFile {
 }
 
 impl DatadirFile {
-    pub(super) fn new(writer: FileWriter, stored_bytes: Arc<AtomicU64>) -> Self {
+    fn new(writer: FileWriter, stored_bytes: Arc<AtomicU64>) -> Self {
         Self { writer, stored_bytes, cursor: Cursor::default() }
     }
 }
