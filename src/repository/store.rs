@@ -45,6 +45,7 @@ pub(crate) struct Store {
     place: Place,
     url: Arc<str>,
     upload_limit: Option<Limit>,
+    retries_max: usize,
 }
 
 /// What a store can do that not every store can.
@@ -97,7 +98,8 @@ impl Store {
             .map_err(|error| generic(error.into()))??
             .with_fsync(true);
         let place = Place::Directory(directory);
-        Ok(Self { objects: Arc::new(objects), place, url: url.into(), upload_limit: None })
+        let (objects, url) = (Arc::new(objects), url.into());
+        Ok(Self { objects, place, url, upload_limit: None, retries_max: 0 })
     }
 
     fn in_cloud(
@@ -108,14 +110,15 @@ impl Store {
         let Connected { objects, uploads } = cloud::connect(cloud, options)?;
         let place = Place::Remote { uploads: uploads.map(Arc::new) };
         let upload_limit = options.upload_limit.clone();
-        Ok(Self { objects, place, url: url.into(), upload_limit })
+        let retries_max = options.retries_max;
+        Ok(Self { objects, place, url: url.into(), upload_limit, retries_max })
     }
 
     /// Takes any object store; for tests of failing ones.
     #[cfg(test)]
     pub(crate) fn from_object_store(objects: Arc<dyn ObjectStore>) -> Self {
         let place = Place::Remote { uploads: None };
-        Self { objects, place, url: "test:".into(), upload_limit: None }
+        Self { objects, place, url: "test:".into(), upload_limit: None, retries_max: usize::MAX }
     }
 
     pub(super) const fn is_remote(&self) -> bool {
@@ -132,7 +135,7 @@ impl Store {
     /// An object store is asked afterwards what it has: an answer may be lost, or untrue.
     pub(crate) async fn put_new(&self, name: &str, bytes: Vec<u8>) -> Result<(), RepositoryError> {
         let bytes = Bytes::from(bytes);
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(self.retries_max);
         loop {
             let path = path_of(name);
             let payload = PutPayload::from(bytes.clone());
@@ -229,7 +232,7 @@ impl Store {
     where
         F: Future<Output = Result<T, object_store::Error>>,
     {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(self.retries_max);
         loop {
             match ask().await {
                 Err(error) if self.is_remote() && !is_final(&error) && backoff.wait().await => {
