@@ -89,7 +89,7 @@ enum Command {
     /// Show one backup's manifest
     Show(restore::SelectArgs),
     /// Check every hash of a stored backup without restoring it
-    Verify(restore::SelectArgs),
+    Verify(restore::VerifyArgs),
     /// Write one file of a backup to standard output
     Cat(restore::CatArgs),
     /// Remove backups that no keep rule keeps, and sweep what killed jobs left

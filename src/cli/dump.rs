@@ -213,7 +213,7 @@ pub(super) async fn load(args: LoadArgs) -> ExitCode {
 
 async fn loaded(args: LoadArgs) -> Result<ExitCode, restore::Error> {
     let stop = Stop::listen().map_err(restore::Error::Signals)?;
-    let backup = args.select.open().await?;
+    let backup = args.select.open_packs().await?;
     let config = LoadConfig {
         command: args.command,
         verify_first: !args.skip_verify,

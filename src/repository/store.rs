@@ -8,6 +8,7 @@
 
 mod cloud;
 mod contact;
+mod many;
 mod profile;
 mod retry;
 mod uploads;
@@ -27,12 +28,13 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use super::error::RepositoryError;
 use super::upload::{Upload, UploadConfig};
 use super::url::{Cloud, RepositoryUrl};
-use super::{MANIFEST_NAME, object_name};
+use super::{MANIFEST_NAME, object_name, xbcloud};
 use crate::pipeline::manifest::BackupId;
 use crate::throttle::Limit;
 use cloud::Connected;
 pub use cloud::{Addressing, Environment, StoreOptions};
 pub use contact::NoContact;
+pub(super) use many::ObjectSeen;
 use retry::{Backoff, is_conflict, is_final};
 use uploads::Uploads;
 
@@ -135,7 +137,7 @@ impl Store {
         let bytes = Bytes::from(bytes);
         let mut backoff = Backoff::new(self.retries_max);
         loop {
-            let path = Path::from(name);
+            let path = path_of(name);
             let payload = PutPayload::from(bytes.clone());
             let put = self.objects.put_opts(&path, payload, PutMode::Create.into()).await;
             let failure = match put {
@@ -167,7 +169,7 @@ impl Store {
         name: &str,
         config: UploadConfig,
     ) -> Result<Upload, RepositoryError> {
-        let path = Path::from(name);
+        let path = path_of(name);
         // A beginning whose answer was lost is ended with the backup that it was for.
         let begun = self.again(|| self.objects.put_multipart(&path)).await;
         let parts = begun.map_err(|source| self.write_error(name, source))?;
@@ -195,7 +197,7 @@ impl Store {
 
     /// Reads a whole small object; `None` if there is none of that name.
     pub(crate) async fn read(&self, name: &str) -> Result<Option<Bytes>, RepositoryError> {
-        let path = Path::from(name);
+        let path = path_of(name);
         let read = self.again(|| async { self.objects.get(&path).await?.bytes().await });
         match read.await {
             Ok(bytes) => Ok(Some(bytes)),
@@ -210,14 +212,14 @@ impl Store {
         name: &str,
         range: Range<u64>,
     ) -> Result<Bytes, RepositoryError> {
-        let path = Path::from(name);
+        let path = path_of(name);
         let read = self.again(|| self.objects.get_range(&path, range.clone()));
         read.await.map_err(|source| self.read_error(name, source))
     }
 
     /// An object's size; `None` if there is none of that name.
     pub(crate) async fn size(&self, name: &str) -> Result<Option<u64>, RepositoryError> {
-        let path = Path::from(name);
+        let path = path_of(name);
         match self.again(|| self.objects.head(&path)).await {
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -246,7 +248,7 @@ impl Store {
         &self,
         prefix: &str,
     ) -> Result<Option<Timestamp>, RepositoryError> {
-        let path = Path::from(prefix);
+        let path = path_of(prefix);
         let listed = self.again(|| {
             let seconds =
                 self.objects.list(Some(&path)).map_ok(|meta| meta.last_modified.timestamp());
@@ -275,22 +277,23 @@ impl Store {
         let Place::Remote { uploads: Some(uploads) } = &self.place else { return Ok(Vec::new()) };
         let listed = self.again(|| uploads.list("")).await;
         let listed = listed.map_err(|source| self.read_error("?uploads", source))?;
-        let prefix = |name: &str| name.split_once('/').map(|(prefix, _)| prefix.to_owned());
-        Ok(listed.iter().filter_map(|upload| prefix(&upload.name)).collect())
+        Ok(listed.iter().filter_map(|upload| xbcloud::backup_of(&upload.name)).collect())
     }
 
     /// Removes an object; a missing one is not an error.
     pub(crate) async fn delete(&self, name: &str) -> Result<(), RepositoryError> {
-        let path = Path::from(name);
+        let path = path_of(name);
         match self.again(|| self.objects.delete(&path)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => self.sync_parent(name).await,
             Err(source) => Err(self.write_error(name, source)),
         }
     }
 
-    /// Removes a backup: the manifest first, so that it is gone before it is damaged.
+    /// Removes a backup: what makes it one goes first, so that it is gone before it is damaged.
     pub(crate) async fn delete_backup(&self, id: &BackupId) -> Result<(), RepositoryError> {
         self.delete(&object_name(id, MANIFEST_NAME)).await?;
+        self.delete(&xbcloud::sums_name(id)).await?;
+        self.delete_prefix(&xbcloud::first_stream_name(id)).await?;
         self.delete_prefix(id.as_str()).await
     }
 
@@ -301,7 +304,7 @@ impl Store {
             return removed.map_err(|error| self.write_error(prefix, generic(error)));
         }
         self.end_uploads(prefix).await?;
-        let path = Path::from(prefix);
+        let path = path_of(prefix);
         let names: Vec<Path> = self
             .again(|| self.objects.list(Some(&path)).map_ok(|meta| meta.location).try_collect())
             .await
@@ -323,9 +326,10 @@ impl Store {
     /// Ends unfinished uploads below a prefix, which cost money and no listing of objects shows.
     pub(super) async fn end_uploads(&self, prefix: &str) -> Result<(), RepositoryError> {
         let Place::Remote { uploads: Some(uploads) } = &self.place else { return Ok(()) };
-        let below = format!("{prefix}/");
-        let listed = self.again(|| uploads.list(&below)).await;
-        for upload in listed.map_err(|source| self.read_error(prefix, source))? {
+        let listed = self.again(|| uploads.list(prefix)).await;
+        let mut listed = listed.map_err(|source| self.read_error(prefix, source))?;
+        listed.retain(|upload| xbcloud::backup_of(&upload.name).is_some_and(|id| id == prefix));
+        for upload in listed {
             let ended = self.again(|| uploads.end(&upload)).await;
             ended.map_err(|source| self.write_error(&upload.name, source))?;
         }
@@ -342,7 +346,11 @@ impl Store {
                 None => Ok(()),
             }
         };
-        sync.await.map_err(|error| self.write_error(name, generic(error)))
+        match sync.await {
+            // Then the name is not on disk either.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            synced => synced.map_err(|error| self.write_error(name, generic(error))),
+        }
     }
 
     /// An object's name as people know it.
@@ -359,6 +367,11 @@ impl Store {
         let source = NoContact::plainly(source);
         RepositoryError::Read { object: self.full_name(name), source }
     }
+}
+
+/// Names of tables have characters that [`Path::from`] would write differently.
+fn path_of(name: &str) -> Path {
+    Path::parse(name).unwrap_or_else(|_| Path::from(name))
 }
 
 const DELETES_IN_FLIGHT: usize = 16;
