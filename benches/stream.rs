@@ -8,21 +8,24 @@
 //! In memory, because a disk's write-back and discards of earlier runs reach into later ones: on a
 //! busy one the same command may take ten times as long as a minute before.
 //!
-//! Each round runs all sides of a comparison in turn. Printed are best and median time, and how many
-//! times faster than each reference that is: by the best, and in brackets by the median.
+//! Each round runs all sides of a comparison in turn.
 //! Needs `mbstream`, `socat` and `cat`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark answers on standard output")]
 
+#[path = "support/streams.rs"]
+#[allow(dead_code, reason = "another benchmark uses all of it")]
+mod streams;
+#[path = "support/table.rs"]
+mod table;
+
 use std::env;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-use galera_protocol::xbstream::chunk::{Body, ChunkHeader, Extent, Flags};
 use galera_sst::pipeline::{self, Options, Progress, Received};
 use galera_sst::sink::Sink;
 use galera_sst::sink::datadir::{Datadir, DatadirOptions};
@@ -31,9 +34,10 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
+use streams::{Content, FILES};
+use table::{Table, run, wait};
+
 const ROUNDS: usize = 7;
-const FILES: u64 = 16;
-const CHUNK_BYTES: usize = 10 << 20;
 const PORT: u16 = 15_597;
 
 fn main() -> io::Result<()> {
@@ -161,8 +165,8 @@ impl Bench {
         let sequential = directory.join("sequential.xb");
         let interleaved = directory.join("interleaved.xb");
         let file_bytes = (gib << 30) / FILES;
-        write_stream(&sequential, file_bytes, 1)?;
-        write_stream(&interleaved, file_bytes, 4)?;
+        streams::write_file(&sequential, file_bytes, 1, Content::Noise)?;
+        streams::write_file(&interleaved, file_bytes, 4, Content::Noise)?;
         println!("{gib} GiB in {FILES} files below {}", directory.display());
         Ok(Self { directory, sequential, interleaved })
     }
@@ -170,19 +174,22 @@ impl Bench {
     fn extraction(&self, title: &str, stream: &Path) -> io::Result<()> {
         let target = self.directory.join("out");
         let partial = self.directory.join("out.partial");
+        let mut peak = Peak::default();
         let mut table = Table::new(title, &["mbstream -x -p 2", "cat to one file"]);
         for _ in 0..ROUNDS {
-            table.time("mbstream -x -p 2", || {
+            let elapsed = timed(|| {
                 fs::create_dir(&target)?;
                 let mut command = Command::new("mbstream");
                 command.args(["-x", "-p", "2", "-C"]).arg(&target);
                 run(command.stdin(File::open(stream)?))
             })?;
+            table.add("mbstream -x -p 2", elapsed);
             remove(&target)?;
-            table.time("cat to one file", || {
+            let elapsed = timed(|| {
                 let mut command = Command::new("cat");
                 run(command.stdin(File::open(stream)?).stdout(File::create(&target)?))
             })?;
+            table.add("cat to one file", elapsed);
             remove(&target)?;
             for (name, hash, sync) in [
                 ("CRC-32", false, false),
@@ -190,46 +197,50 @@ impl Bench {
                 ("CRC-32, BLAKE3, fsync", true, true),
             ] {
                 let (stream, target) = (stream.to_path_buf(), target.clone());
-                table.ours(
-                    name,
-                    Job { work: Work::Extract { stream, target }, hash, sync },
-                    || Ok(()),
-                )?;
+                let job = Job { work: Work::Extract { stream, target }, hash, sync };
+                table.add(name, peak.timed(&job, || Ok(()))?);
                 remove(&partial)?;
             }
         }
         table.print();
+        peak.print();
         Ok(())
     }
 
     fn verification(&self) -> io::Result<()> {
+        let mut peak = Peak::default();
         let mut table = Table::new("verify in the page cache", &["cat to /dev/null"]);
         for _ in 0..ROUNDS {
-            table.time("cat to /dev/null", || {
+            let elapsed = timed(|| {
                 let mut command = Command::new("cat");
                 run(command.stdin(File::open(&self.sequential)?).stdout(Stdio::null()))
             })?;
+            table.add("cat to /dev/null", elapsed);
             for (name, hash) in [("CRC-32", false), ("CRC-32 and BLAKE3", true)] {
                 let work = Work::Verify { stream: self.sequential.clone() };
-                table.ours(name, Job { work, hash, sync: false }, || Ok(()))?;
+                let job = Job { work, hash, sync: false };
+                table.add(name, peak.timed(&job, || Ok(()))?);
             }
         }
         table.print();
+        peak.print();
         Ok(())
     }
 
     fn reception(&self) -> io::Result<()> {
         let title = "receive over loopback TCP, sent by socat with 1 MiB buffers";
+        let mut peak = Peak::default();
         let mut table = Table::new(title, &["socat to /dev/null", "socat -b 1048576"]);
         for _ in 0..ROUNDS {
-            table.time("socat to /dev/null", || self.socat(8192))?;
-            table.time("socat -b 1048576", || self.socat(1 << 20))?;
+            table.add("socat to /dev/null", timed(|| self.socat(8192))?);
+            table.add("socat -b 1048576", timed(|| self.socat(1 << 20))?);
             for (name, hash) in [("CRC-32", false), ("CRC-32 and BLAKE3", true)] {
                 let job = Job { work: Work::Receive, hash, sync: false };
-                table.ours(name, job, || wait(self.sender()?))?;
+                table.add(name, peak.timed(&job, || wait(self.sender()?))?);
             }
         }
         table.print();
+        peak.print();
         Ok(())
     }
 
@@ -250,139 +261,42 @@ impl Bench {
     }
 }
 
-/// Times of one comparison.
-struct Table {
-    title: String,
-    references: Vec<String>,
-    rows: Vec<(String, Vec<Duration>)>,
-    peak_kib: u64,
+/// A process of our own in a comparison, and its peak memory.
+#[derive(Default)]
+struct Peak {
+    kib: u64,
 }
 
-impl Table {
-    fn new(title: &str, references: &[&str]) -> Self {
-        let references = references.iter().map(|&name| name.to_owned()).collect();
-        Self { title: title.to_owned(), references, rows: Vec::new(), peak_kib: 0 }
-    }
-
-    fn time(&mut self, name: &str, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        // What an earlier run left to be written or discarded is not for this one to wait for.
-        rustix::fs::sync();
-        let started = Instant::now();
-        work()?;
-        let elapsed = started.elapsed();
-        match self.rows.iter_mut().find(|(row, _)| row == name) {
-            Some((_, times)) => times.push(elapsed),
-            None => self.rows.push((name.to_owned(), vec![elapsed])),
-        }
-        Ok(())
-    }
-
+impl Peak {
     /// Times a process of our own, and what must happen beside it.
-    fn ours(
+    fn timed(
         &mut self,
-        name: &str,
-        job: Job,
+        job: &Job,
         beside: impl FnOnce() -> io::Result<()>,
-    ) -> io::Result<()> {
-        let mut peak_kib = 0;
-        self.time(name, || {
+    ) -> io::Result<Duration> {
+        timed(|| {
             let child = job.command()?.stdout(Stdio::piped()).spawn()?;
             beside()?;
             let output = child.wait_with_output()?;
             let answer = String::from_utf8_lossy(&output.stdout).trim().parse();
-            peak_kib = answer.map_err(io::Error::other)?;
+            self.kib = self.kib.max(answer.map_err(io::Error::other)?);
             Ok(())
-        })?;
-        self.peak_kib = self.peak_kib.max(peak_kib);
-        Ok(())
+        })
     }
 
     fn print(&self) {
-        println!("\n{} (peak memory {} MiB)", self.title, self.peak_kib >> 10);
-        for (name, times) in &self.rows {
-            let (best, median) = (seconds(times, 0), seconds(times, times.len() / 2));
-            print!("  {name:22} best {best:5.2} s, median {median:5.2} s");
-            for reference in self.references.iter().filter(|_| !self.references.contains(name)) {
-                let row = self.rows.iter().find(|(row, _)| row == reference);
-                let Some((_, theirs)) = row else { continue };
-                let (best, median) =
-                    (seconds(theirs, 0) / best, seconds(theirs, times.len() / 2) / median);
-                print!("   {best:.2} ({median:.2}) x {reference}");
-            }
-            println!();
-        }
+        println!("  our peak memory: {} MiB", self.kib >> 10);
     }
 }
 
-/// The time of that rank.
-fn seconds(times: &[Duration], rank: usize) -> f64 {
-    let mut times = times.to_vec();
-    times.sort();
-    times[rank].as_secs_f64()
+fn timed(work: impl FnOnce() -> io::Result<()>) -> io::Result<Duration> {
+    // What an earlier run left to be written or discarded is not for this one to wait for.
+    rustix::fs::sync();
+    let started = Instant::now();
+    work()?;
+    Ok(started.elapsed())
 }
 
 fn remove(path: &Path) -> io::Result<()> {
     if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
-}
-
-/// Writes a stream of [`FILES`] files, `together` of them interleaved chunk by chunk.
-fn write_stream(path: &Path, file_bytes: u64, together: u64) -> io::Result<()> {
-    let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
-    let mut chunk = vec![0; CHUNK_BYTES];
-    for first in (0..FILES).step_by(together as usize) {
-        let mut offset = 0;
-        while offset < file_bytes {
-            let length = (file_bytes - offset).min(CHUNK_BYTES as u64);
-            for file in first..first + together {
-                noise.fill(&mut chunk[..length as usize]);
-                if offset == 0 {
-                    // Tools look into the first page of a tablespace.
-                    chunk[..16 << 10].fill(0);
-                }
-                write_payload(&mut out, file, offset, &chunk[..length as usize])?;
-            }
-            offset += length;
-        }
-        for file in first..first + together {
-            out.write_all(&header(file, Body::End))?;
-        }
-    }
-    out.into_inner()?.sync_all()
-}
-
-fn write_payload(out: &mut impl Write, file: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
-    let extent = Extent { length: bytes.len() as u64, offset, checksum: crc32fast::hash(bytes) };
-    out.write_all(&header(file, Body::Payload(extent)))?;
-    out.write_all(bytes)
-}
-
-fn header(file: u64, body: Body) -> BytesMut {
-    let path = format!("db/t{file}.ibd").into_bytes().into();
-    let mut header = BytesMut::new();
-    ChunkHeader { flags: Flags::default(), path, body }.encode(&mut header);
-    header
-}
-
-/// Bytes that do not compress (xorshift64).
-struct Noise(u64);
-
-impl Noise {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for word in bytes.chunks_mut(8) {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            word.copy_from_slice(&self.0.to_le_bytes()[..word.len()]);
-        }
-    }
-}
-
-fn run(command: &mut Command) -> io::Result<()> {
-    wait(command.spawn()?)
-}
-
-fn wait(mut child: Child) -> io::Result<()> {
-    let status = child.wait()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other(status.to_string())) }
 }

@@ -262,9 +262,11 @@ impl Member {
     /// we would say under this identity would keep the others from taking the next one.
     fn return_from_freeze(&mut self, now: Instant, slept: Duration) {
         let is_freeze = self.config.freeze_limit.is_some_and(|limit| slept >= limit);
+        if !is_freeze || self.phase != Phase::Running {
+            return;
+        }
         let Layers { pc, gcs, .. } = &self.layers;
-        let was_settled = pc.status().state == pc::State::Primary && gcs.is_exchange_complete();
-        if !is_freeze || !was_settled || self.phase != Phase::Running {
+        if pc.state() != pc::State::Primary || !gcs.is_exchange_complete() {
             return;
         }
         if let Some(saved) = pc.saved().cloned() {
@@ -425,7 +427,7 @@ impl Member {
 
     fn is_view_changing(&self) -> bool {
         let evs = self.layers.evs.state();
-        let pc = self.layers.pc.status().state;
+        let pc = self.layers.pc.state();
         matches!(evs, evs::StateKind::Gather | evs::StateKind::Install)
             || matches!(pc, pc::State::Transitional)
             || pc.is_exchanging()

@@ -6,11 +6,11 @@
 //! donor's word do, as for a plain stream.
 
 mod openssl_enc;
-mod xbcrypt;
 
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -18,8 +18,8 @@ use galera_protocol::sst::sniff::Layer;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use self::openssl_enc::OpensslEnc;
-use self::xbcrypt::Xbcrypt;
 use super::stream::Stream;
+use crate::unpack::{Decryption, Fault, Key};
 
 pub use openssl_enc::Algorithm;
 
@@ -62,10 +62,26 @@ impl From<DecipherError> for io::Error {
     }
 }
 
+impl From<Fault> for DecipherError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::WrongKey => Self::WrongKey,
+            Fault::Magic
+            | Fault::Truncated
+            | Fault::Checksum(_)
+            | Fault::Range(_)
+            | Fault::Unsupported(_)
+            | Fault::Malformed(_)
+            | Fault::Codec(_) => Self::Damaged,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Decryptor {
     OpensslEnc(OpensslEnc),
-    Xbcrypt(Xbcrypt),
+    /// None if the key has a length that AES does not know.
+    Xbcrypt(Option<Decryption>),
 }
 
 /// A connection whose bytes are decrypted.
@@ -89,7 +105,8 @@ impl Deciphered {
         let decryptor = if layer == Layer::OpensslEnc {
             Decryptor::OpensslEnc(OpensslEnc::new(key))
         } else if layer == Layer::Xbcrypt {
-            Decryptor::Xbcrypt(Xbcrypt::new(&key.secret))
+            let key = Key::new(key.secret.clone()).ok();
+            Decryptor::Xbcrypt(key.map(|key| Decryption::new(Arc::new(key))))
         } else {
             return None;
         };
@@ -107,11 +124,24 @@ impl Deciphered {
         match (&mut self.decryptor, self.has_ended) {
             (Decryptor::OpensslEnc(decryptor), false) => decryptor.push(input, output),
             (Decryptor::OpensslEnc(decryptor), true) => decryptor.finish(input, output),
-            (Decryptor::Xbcrypt(decryptor), false) => decryptor.push(input, output),
-            (Decryptor::Xbcrypt(_), true) if input.is_empty() => Ok(()),
-            (Decryptor::Xbcrypt(_), true) => Err(DecipherError::Truncated),
+            (Decryptor::Xbcrypt(None), _) => Err(DecipherError::WrongKey),
+            (Decryptor::Xbcrypt(Some(decryptor)), false) => push_chunks(decryptor, input, output),
+            (Decryptor::Xbcrypt(Some(decryptor)), true) if decryptor.is_complete() => Ok(()),
+            (Decryptor::Xbcrypt(Some(_)), true) => Err(DecipherError::Truncated),
         }
     }
+}
+
+fn push_chunks(
+    decryptor: &mut Decryption,
+    input: &mut BytesMut,
+    output: &mut BytesMut,
+) -> Result<(), DecipherError> {
+    let mut input = input.split().freeze();
+    while let Some(plain) = decryptor.next(&mut input)? {
+        output.extend_from_slice(&plain);
+    }
+    Ok(())
 }
 
 impl AsyncRead for Deciphered {

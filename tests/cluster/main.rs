@@ -12,12 +12,14 @@ mod support;
 
 mod arbitrator;
 mod attacked;
+mod documented;
 mod donor_failures;
 mod every_sink;
 mod harness;
 mod main_job;
 mod membership;
 mod refusals;
+mod stand_alone;
 mod stopping;
 mod timing;
 mod tls;
