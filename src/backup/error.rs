@@ -202,6 +202,7 @@ fn transfer_remedy(failure: &Failure) -> Option<&'static str> {
         | Failure::Metadata(_)
         | Failure::MetadataTooLong { .. }
         | Failure::Wrapped { .. }
+        | Failure::Unpackable
         | Failure::Interrupted { .. }
         | Failure::Idle { .. }
         | Failure::TooSlow { .. }
@@ -236,6 +237,7 @@ fn refusal_remedy(reason: CloseReason) -> &'static str {
         | CloseReason::Truncated
         | CloseReason::Broken
         | CloseReason::Undeciphered
+        | CloseReason::Unpackable
         | CloseReason::SecondMetadata
         | CloseReason::SecondArchive => "see the donor's error log",
     }

@@ -233,6 +233,7 @@ impl Args {
                 verdict: self.verdict_timeout,
                 ..Default::default()
             },
+            decompressor: self.sst_tls.decompressor(),
         }
     }
 }

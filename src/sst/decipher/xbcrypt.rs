@@ -28,7 +28,7 @@ const HASH_BYTES: usize = 32;
 const CHUNK_BYTES_MAX: u64 = 64 << 20;
 
 /// Decrypts one connection.
-pub(super) struct Xbcrypt {
+pub(in crate::sst) struct Xbcrypt {
     key: Vec<u8>,
     cipher: Option<Cipher>,
 }
