@@ -8,11 +8,13 @@
 //! In memory, because a disk's write-back and discards of earlier runs reach into later ones: on a
 //! busy one the same command may take ten times as long as a minute before.
 //!
-//! Each round runs all sides of a comparison in turn. Printed are best and median time, and how many
-//! times faster than each reference that is: by the best, and in brackets by the median.
+//! Each round runs all sides of a comparison in turn.
 //! Needs `mbstream`, `socat` and `cat`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark answers on standard output")]
+
+#[path = "support/table.rs"]
+mod table;
 
 use std::env;
 use std::fs::{self, File};
@@ -30,6 +32,8 @@ use galera_sst::sink::discard::Discard;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
+
+use table::{Table, run, wait};
 
 const ROUNDS: usize = 7;
 const FILES: u64 = 16;
@@ -170,19 +174,22 @@ impl Bench {
     fn extraction(&self, title: &str, stream: &Path) -> io::Result<()> {
         let target = self.directory.join("out");
         let partial = self.directory.join("out.partial");
+        let mut peak = Peak::default();
         let mut table = Table::new(title, &["mbstream -x -p 2", "cat to one file"]);
         for _ in 0..ROUNDS {
-            table.time("mbstream -x -p 2", || {
+            let elapsed = timed(|| {
                 fs::create_dir(&target)?;
                 let mut command = Command::new("mbstream");
                 command.args(["-x", "-p", "2", "-C"]).arg(&target);
                 run(command.stdin(File::open(stream)?))
             })?;
+            table.add("mbstream -x -p 2", elapsed);
             remove(&target)?;
-            table.time("cat to one file", || {
+            let elapsed = timed(|| {
                 let mut command = Command::new("cat");
                 run(command.stdin(File::open(stream)?).stdout(File::create(&target)?))
             })?;
+            table.add("cat to one file", elapsed);
             remove(&target)?;
             for (name, hash, sync) in [
                 ("CRC-32", false, false),
@@ -190,46 +197,50 @@ impl Bench {
                 ("CRC-32, BLAKE3, fsync", true, true),
             ] {
                 let (stream, target) = (stream.to_path_buf(), target.clone());
-                table.ours(
-                    name,
-                    Job { work: Work::Extract { stream, target }, hash, sync },
-                    || Ok(()),
-                )?;
+                let job = Job { work: Work::Extract { stream, target }, hash, sync };
+                table.add(name, peak.timed(&job, || Ok(()))?);
                 remove(&partial)?;
             }
         }
         table.print();
+        peak.print();
         Ok(())
     }
 
     fn verification(&self) -> io::Result<()> {
+        let mut peak = Peak::default();
         let mut table = Table::new("verify in the page cache", &["cat to /dev/null"]);
         for _ in 0..ROUNDS {
-            table.time("cat to /dev/null", || {
+            let elapsed = timed(|| {
                 let mut command = Command::new("cat");
                 run(command.stdin(File::open(&self.sequential)?).stdout(Stdio::null()))
             })?;
+            table.add("cat to /dev/null", elapsed);
             for (name, hash) in [("CRC-32", false), ("CRC-32 and BLAKE3", true)] {
                 let work = Work::Verify { stream: self.sequential.clone() };
-                table.ours(name, Job { work, hash, sync: false }, || Ok(()))?;
+                let job = Job { work, hash, sync: false };
+                table.add(name, peak.timed(&job, || Ok(()))?);
             }
         }
         table.print();
+        peak.print();
         Ok(())
     }
 
     fn reception(&self) -> io::Result<()> {
         let title = "receive over loopback TCP, sent by socat with 1 MiB buffers";
+        let mut peak = Peak::default();
         let mut table = Table::new(title, &["socat to /dev/null", "socat -b 1048576"]);
         for _ in 0..ROUNDS {
-            table.time("socat to /dev/null", || self.socat(8192))?;
-            table.time("socat -b 1048576", || self.socat(1 << 20))?;
+            table.add("socat to /dev/null", timed(|| self.socat(8192))?);
+            table.add("socat -b 1048576", timed(|| self.socat(1 << 20))?);
             for (name, hash) in [("CRC-32", false), ("CRC-32 and BLAKE3", true)] {
                 let job = Job { work: Work::Receive, hash, sync: false };
-                table.ours(name, job, || wait(self.sender()?))?;
+                table.add(name, peak.timed(&job, || wait(self.sender()?))?);
             }
         }
         table.print();
+        peak.print();
         Ok(())
     }
 
@@ -250,75 +261,40 @@ impl Bench {
     }
 }
 
-/// Times of one comparison.
-struct Table {
-    title: String,
-    references: Vec<String>,
-    rows: Vec<(String, Vec<Duration>)>,
-    peak_kib: u64,
+/// A process of our own in a comparison, and its peak memory.
+#[derive(Default)]
+struct Peak {
+    kib: u64,
 }
 
-impl Table {
-    fn new(title: &str, references: &[&str]) -> Self {
-        let references = references.iter().map(|&name| name.to_owned()).collect();
-        Self { title: title.to_owned(), references, rows: Vec::new(), peak_kib: 0 }
-    }
-
-    fn time(&mut self, name: &str, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        // What an earlier run left to be written or discarded is not for this one to wait for.
-        rustix::fs::sync();
-        let started = Instant::now();
-        work()?;
-        let elapsed = started.elapsed();
-        match self.rows.iter_mut().find(|(row, _)| row == name) {
-            Some((_, times)) => times.push(elapsed),
-            None => self.rows.push((name.to_owned(), vec![elapsed])),
-        }
-        Ok(())
-    }
-
+impl Peak {
     /// Times a process of our own, and what must happen beside it.
-    fn ours(
+    fn timed(
         &mut self,
-        name: &str,
-        job: Job,
+        job: &Job,
         beside: impl FnOnce() -> io::Result<()>,
-    ) -> io::Result<()> {
-        let mut peak_kib = 0;
-        self.time(name, || {
+    ) -> io::Result<Duration> {
+        timed(|| {
             let child = job.command()?.stdout(Stdio::piped()).spawn()?;
             beside()?;
             let output = child.wait_with_output()?;
             let answer = String::from_utf8_lossy(&output.stdout).trim().parse();
-            peak_kib = answer.map_err(io::Error::other)?;
+            self.kib = self.kib.max(answer.map_err(io::Error::other)?);
             Ok(())
-        })?;
-        self.peak_kib = self.peak_kib.max(peak_kib);
-        Ok(())
+        })
     }
 
     fn print(&self) {
-        println!("\n{} (peak memory {} MiB)", self.title, self.peak_kib >> 10);
-        for (name, times) in &self.rows {
-            let (best, median) = (seconds(times, 0), seconds(times, times.len() / 2));
-            print!("  {name:22} best {best:5.2} s, median {median:5.2} s");
-            for reference in self.references.iter().filter(|_| !self.references.contains(name)) {
-                let row = self.rows.iter().find(|(row, _)| row == reference);
-                let Some((_, theirs)) = row else { continue };
-                let (best, median) =
-                    (seconds(theirs, 0) / best, seconds(theirs, times.len() / 2) / median);
-                print!("   {best:.2} ({median:.2}) x {reference}");
-            }
-            println!();
-        }
+        println!("  our peak memory: {} MiB", self.kib >> 10);
     }
 }
 
-/// The time of that rank.
-fn seconds(times: &[Duration], rank: usize) -> f64 {
-    let mut times = times.to_vec();
-    times.sort();
-    times[rank].as_secs_f64()
+fn timed(work: impl FnOnce() -> io::Result<()>) -> io::Result<Duration> {
+    // What an earlier run left to be written or discarded is not for this one to wait for.
+    rustix::fs::sync();
+    let started = Instant::now();
+    work()?;
+    Ok(started.elapsed())
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -376,13 +352,4 @@ impl Noise {
             word.copy_from_slice(&self.0.to_le_bytes()[..word.len()]);
         }
     }
-}
-
-fn run(command: &mut Command) -> io::Result<()> {
-    wait(command.spawn()?)
-}
-
-fn wait(mut child: Child) -> io::Result<()> {
-    let status = child.wait()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other(status.to_string())) }
 }

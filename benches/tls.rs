@@ -12,6 +12,9 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark answers on standard output")]
 
+#[path = "support/table.rs"]
+mod table;
+
 use std::env;
 use std::fs::{self, File};
 use std::io;
@@ -29,6 +32,8 @@ use galera_sst::sst::{
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use table::{Table, run, wait};
 
 const ROUNDS: usize = 7;
 const FILES: u64 = 16;
@@ -131,17 +136,17 @@ impl Bench {
     }
 
     fn run(&self) -> io::Result<()> {
-        let (mut plain, mut large, mut ours) = (Vec::new(), Vec::new(), Vec::new());
+        let title = format!(
+            "receive over loopback TLS, sent by socat with 1 MiB buffers: {} GiB, {ROUNDS} rounds",
+            self.gib
+        );
+        let mut table = Table::new(&title, &["socat OPENSSL-LISTEN", "socat -b 1048576"]);
         for _ in 0..ROUNDS {
-            plain.push(self.socat(8192)?);
-            large.push(self.socat(1 << 20)?);
-            ours.push(self.ours()?);
+            table.add("socat OPENSSL-LISTEN", self.socat(8192)?);
+            table.add("socat -b 1048576", self.socat(1 << 20)?);
+            table.add("ours, CRC-32", self.ours()?);
         }
-        let title = "receive over loopback TLS, sent by socat with 1 MiB buffers";
-        println!("{title}: {} GiB, {ROUNDS} rounds", self.gib);
-        print("socat OPENSSL-LISTEN", &plain, None);
-        print("socat -b 1048576", &large, None);
-        print("ours, CRC-32", &ours, Some([("socat", &plain), ("socat -b 1048576", &large)]));
+        table.print();
         Ok(())
     }
 
@@ -180,31 +185,4 @@ impl Bench {
         command.args(["-u", "-b", "1048576", "-", &target]).stderr(Stdio::null());
         command.stdin(File::open(stream)?).spawn()
     }
-}
-
-fn print(name: &str, times: &[Duration], references: Option<[(&str, &Vec<Duration>); 2]>) {
-    let (best, median) = (seconds(times, 0), seconds(times, times.len() / 2));
-    print!("  {name:22} best {best:5.2} s, median {median:5.2} s");
-    for (reference, theirs) in references.into_iter().flatten() {
-        let best = seconds(theirs, 0) / best;
-        let median = seconds(theirs, theirs.len() / 2) / median;
-        print!("   {best:.2} ({median:.2}) x {reference}");
-    }
-    println!();
-}
-
-/// The time of that rank.
-fn seconds(times: &[Duration], rank: usize) -> f64 {
-    let mut times = times.to_vec();
-    times.sort();
-    times[rank].as_secs_f64()
-}
-
-fn run(command: &mut Command) -> io::Result<()> {
-    wait(command.spawn()?)
-}
-
-fn wait(mut child: Child) -> io::Result<()> {
-    let status = child.wait()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other(status.to_string())) }
 }

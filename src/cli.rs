@@ -8,6 +8,7 @@ mod decode;
 mod doctor;
 mod garbd;
 mod layers;
+mod membership;
 mod place;
 mod progress;
 mod proxy;

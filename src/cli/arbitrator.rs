@@ -61,13 +61,7 @@ pub(super) async fn run(args: Args) -> u8 {
         Ok(stop) => stop,
         Err(error) => return talk::fail(&error, ExitCode::Other).number(),
     };
-    let cancel = CancellationToken::new();
-    let cancel_on_signal = cancel.clone();
-    tokio::spawn(async move {
-        stop.requested().await;
-        cancel_on_signal.cancel();
-    });
-    match watched(&config, http, &cancel).await {
+    match watched(&config, http, &stop.token()).await {
         Ok(outcome) => finish(&outcome),
         Err(error) => talk::fail(&error, ExitCode::Configuration).number(),
     }

@@ -12,13 +12,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::announce::AnnounceArgs;
 use super::check::CheckError;
-use super::place::Place;
+use super::membership::MemberArgs;
+use super::place::PlaceArgs;
 use super::signals::Stop;
 use super::store::{StoreArgs, UploadArgs};
 use super::tls::{SstTlsArgs, TlsArgs, reload_on_hangup};
 use super::{Output, progress, seconds, talk};
-use crate::backup::{self, Advertise, Backup, Reporter};
-use crate::config::{ByteSize, Group, Target};
+use crate::backup::{self, Backup, Reporter};
+use crate::config::{ByteSize, Target};
 use crate::exit::ExitCode;
 use crate::ops::http::HttpServer;
 use crate::outcome::Outcome;
@@ -38,21 +39,8 @@ use crate::sst;
 /// Arguments of `backup`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Members of the group, as garbd takes them: gcomm://host[:port][,host…][?option=value&…]
-    #[arg(long, value_name = "GCOMM", help_heading = "Group")]
-    address: String,
-    /// Name of the group (wsrep_cluster_name)
-    #[arg(long, value_name = "NAME", help_heading = "Group")]
-    group: String,
-    /// Galera's provider options: key=value;key=value
-    #[arg(long, value_name = "OPTIONS", default_value = "", help_heading = "Group")]
-    options: String,
-    /// Our name in the group [default: galera-sst-HOST]
-    #[arg(long, value_name = "NAME", help_heading = "Group")]
-    name: Option<String>,
-    /// Directory that keeps our identity in the group if the process is killed
-    #[arg(long, value_name = "DIR", help_heading = "Group")]
-    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    member: MemberArgs,
     /// Limit for reaching the primary component, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, help_heading = "Group")]
     connect_timeout: Duration,
@@ -63,20 +51,8 @@ pub(super) struct Args {
     /// The SST method that the donor shall run
     #[arg(long, value_enum, default_value_t = Method::Auto, help_heading = "Transfer")]
     method: Method,
-    /// Where the donor dials; the default takes IPv6 as well
-    #[arg(
-        long,
-        value_name = "ADDRESS:PORT",
-        default_value = "0.0.0.0:4444",
-        help_heading = "Transfer"
-    )]
-    listen: SocketAddr,
-    /// Listen on this network interface alone, and tell its address to the donor
-    #[arg(long, value_name = "NAME", help_heading = "Transfer")]
-    listen_interface: Option<String>,
-    /// What the donor is told to dial: HOST[:PORT] [default: the address our group links leave from]
-    #[arg(long, value_name = "HOST[:PORT]", help_heading = "Transfer")]
-    advertise: Option<Advertise>,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Limit for finding a free donor, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds, help_heading = "Transfer")]
     donor_timeout: Duration,
@@ -168,19 +144,8 @@ impl Args {
     /// Raw arguments into checked configuration.
     fn check(&self) -> Result<backup::Config, CheckError> {
         let keys = self.tls.open()?;
-        let group = Group {
-            address: self.address.clone(),
-            name: self.group.clone(),
-            options: self.options.clone(),
-            node_name: self.node_name(),
-            weight: 0,
-            connect_limit: Some(self.connect_timeout),
-            state_directory: self.state_dir.clone(),
-            keys: keys.clone(),
-        };
-        let mut member = group.check()?;
-        let place = Place { listen: self.listen, advertise: self.advertise.clone() };
-        let place = place.on_interface(self.listen_interface.as_deref(), &mut member)?;
+        let mut member = self.member.guest(self.connect_timeout, keys.clone()).check()?;
+        let place = self.place.check(&mut member)?;
         let keys = keys.or_else(|| member.security.keys().cloned());
         let transfer_tls = self.sst_tls.transfer(keys.as_ref())?;
         member.core.gcs.donor_wait_limit = self.donor_timeout;
@@ -209,11 +174,6 @@ impl Args {
             environment: vec![("GALERA_SST_BACKUP_ID".into(), config.id.to_string())],
             limit: self.command_timeout,
         }
-    }
-
-    fn node_name(&self) -> String {
-        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
-        self.name.clone().unwrap_or_else(|| backup::default_node_name(&host()))
     }
 
     fn listener(&self, listen: SocketAddr) -> sst::Config {
@@ -263,13 +223,6 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
         Ok(stop) => stop,
         Err(error) => return talk::fail(&error, ExitCode::Other),
     };
-    let cancel = CancellationToken::new();
-    let cancel_on_signal = cancel.clone();
-    let signal = stop.clone();
-    tokio::spawn(async move {
-        signal.requested().await;
-        cancel_on_signal.cancel();
-    });
     let (reporter, lines) = Reporter::new();
     let pages = args.http.map(|address| {
         let registry = backup::metrics::registry(&reporter);
@@ -283,7 +236,7 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
     let shown = tokio::spawn(progress::show(reporter.clone(), lines, ended.clone()));
     let started = Instant::now();
     let result = match args.announce.before().await {
-        Ok(()) => into_targets(&args, &config, &reporter, &cancel).await,
+        Ok(()) => into_targets(&args, &config, &reporter, &stop.token()).await,
         Err(error) => {
             shown.abort();
             return talk::fail(&error, ExitCode::Configuration);
@@ -397,7 +350,7 @@ fn outcome_of(
     config: &backup::Config,
 ) -> Outcome {
     let outcome = Outcome {
-        group: args.group.clone(),
+        group: args.member.group.clone(),
         backup_id: config.id.to_string(),
         ended: jiff::Timestamp::now().as_second(),
         ..Outcome::default()

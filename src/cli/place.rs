@@ -8,6 +8,29 @@ use crate::backup::Advertise;
 use crate::member;
 use crate::net::interface::{self, InterfaceError};
 
+/// Where the donor finds us.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Transfer")]
+pub(super) struct PlaceArgs {
+    /// Where the donor dials; the default takes IPv6 as well
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:4444")]
+    listen: SocketAddr,
+    /// Listen on this network interface alone, and tell its address to the donor
+    #[arg(long, value_name = "NAME")]
+    listen_interface: Option<String>,
+    /// What the donor is told to dial: HOST[:PORT] [default: the address our group links leave from]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    advertise: Option<Advertise>,
+}
+
+impl PlaceArgs {
+    /// Our place, if need be on an interface, where `member` then listens as well.
+    pub(super) fn check(&self, member: &mut member::Config) -> Result<Place, InterfaceError> {
+        let place = Place { listen: self.listen, advertise: self.advertise.clone() };
+        place.on_interface(self.listen_interface.as_deref(), member)
+    }
+}
+
 /// Our place in the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -20,7 +43,7 @@ pub(super) struct Place {
 impl Place {
     /// Puts everything that is not said otherwise on one interface: both listeners that are on all
     /// addresses, and the address that the donor is told.
-    pub(super) fn on_interface(
+    fn on_interface(
         self,
         name: Option<&str>,
         member: &mut member::Config,

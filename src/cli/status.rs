@@ -1,18 +1,16 @@
 //! `galera-sst status`: the group on a screen, or as JSON.
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::check::CheckError;
+use super::membership::MemberArgs;
 use super::signals::Stop;
 use super::tls::{TlsArgs, reload_on_hangup};
 use super::{Output, talk};
-use crate::backup::default_node_name;
-use crate::config::Group;
 use crate::exit::ExitCode;
 use crate::member;
 use crate::status::{Error, MemberReport, Report, Visit};
@@ -26,21 +24,8 @@ const CLEAR: &str = "\x1b[H\x1b[J";
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Members of the group, as garbd takes them: gcomm://host[:port][,host…][?option=value&…]
-    #[arg(long, value_name = "GCOMM")]
-    address: String,
-    /// Name of the group (wsrep_cluster_name)
-    #[arg(long, value_name = "NAME")]
-    group: String,
-    /// Galera's provider options: key=value;key=value
-    #[arg(long, value_name = "OPTIONS", default_value = "")]
-    options: String,
-    /// Our name in the group [default: galera-sst-HOST]
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
-    /// Directory that keeps our identity in the group if the process is killed
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    member: MemberArgs,
     /// Limit for reaching the primary component, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(1..))]
     connect_timeout: u64,
@@ -53,18 +38,8 @@ pub(super) struct Args {
 
 impl Args {
     fn check(&self) -> Result<member::Config, CheckError> {
-        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let group = Group {
-            address: self.address.clone(),
-            name: self.group.clone(),
-            options: self.options.clone(),
-            node_name: self.name.clone().unwrap_or_else(|| default_node_name(&host())),
-            weight: 0,
-            connect_limit: Some(Duration::from_secs(self.connect_timeout)),
-            state_directory: self.state_dir.clone(),
-            keys: self.tls.open()?,
-        };
-        Ok(group.check()?)
+        let limit = Duration::from_secs(self.connect_timeout);
+        Ok(self.member.guest(limit, self.tls.open()?).check()?)
     }
 }
 
@@ -79,12 +54,7 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
         Ok(stop) => stop,
         Err(error) => return talk::fail(&error, ExitCode::Other),
     };
-    let cancel = CancellationToken::new();
-    let (cancel_on_signal, signal) = (cancel.clone(), stop.clone());
-    tokio::spawn(async move {
-        signal.requested().await;
-        cancel_on_signal.cancel();
-    });
+    let cancel = stop.token();
     let result = match Visit::begin(config, &cancel).await {
         Ok(visit) if args.watch => watch(visit, &cancel, output).await,
         Ok(visit) => {

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use clap::{Subcommand, ValueEnum};
 use galera_protocol::xbstream::{Body, Dialect, EntryPath};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
 use super::signals::Stop;
 use super::{Output, talk};
@@ -162,16 +161,7 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
 /// Takes a stream into a sink until it ends or a signal comes.
 async fn take<S: Sink>(input: Input, sink: S, options: Options) -> Result<Received<S>, Error> {
     let stop = Stop::listen().map_err(Error::Signals)?;
-    let cancel = CancellationToken::new();
-    let _watch = {
-        let (stop, cancel) = (stop.clone(), cancel.clone());
-        // Ends with the command.
-        tokio::spawn(async move {
-            stop.requested().await;
-            cancel.cancel();
-        })
-    };
-    let received = xbstream::run(input, sink, options, &cancel).await;
+    let received = xbstream::run(input, sink, options, &stop.token()).await;
     received.map_err(|error| match stop.code() {
         Some(code) => Error::Stopped(code),
         None => error.into(),

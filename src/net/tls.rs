@@ -19,6 +19,7 @@ pub mod handshake;
 mod keys;
 pub mod locate;
 mod pem;
+pub mod transport;
 
 pub use context::Material;
 pub use failure::{of_error, of_io};

@@ -8,18 +8,16 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use galera_protocol::tls::TlsFailure;
 use openssl::error::ErrorStack;
 use openssl::ssl::{self, Ssl};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
+use crate::net::tls::transport::Transport;
 use crate::net::tls::{self, Keys};
-
-/// How every TLS client begins.
-const CLIENT_HELLO: &[u8] = &[0x16, 0x03, 0x01];
 
 /// Bytes taken from the system at once: sixteen full TLS records.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -56,7 +54,7 @@ impl TlsAcceptor {
         let material = self.keys.material();
         let mut ssl = Ssl::new(material.receiver(self.check == DonorCheck::Authority))?;
         ssl.set_accept_state();
-        let stream = SslStream::new(ssl, Replayed::new(tcp, head))?;
+        let stream = SslStream::new(ssl, Transport::buffered(tcp, &head, BUFFER_BYTES))?;
         Ok(TlsStream { stream })
     }
 }
@@ -64,12 +62,12 @@ impl TlsAcceptor {
 /// A donor's connection inside TLS.
 #[derive(Debug)]
 pub(super) struct TlsStream {
-    stream: SslStream<Replayed>,
+    stream: SslStream<Transport>,
 }
 
 impl TlsStream {
     pub(super) fn tcp(&self) -> &TcpStream {
-        &self.stream.get_ref().tcp
+        self.stream.get_ref().tcp()
     }
 
     /// True once the handshake is done.
@@ -85,8 +83,7 @@ impl TlsStream {
     pub(super) fn failure(&self, error: &io::Error) -> TlsFailure {
         let ssl_error = error.get_ref().and_then(|error| error.downcast_ref::<ssl::Error>());
         match ssl_error {
-            // A donor's first bytes were seen: they are TLS.
-            Some(error) => tls::of_error(error, self.stream.ssl(), CLIENT_HELLO),
+            Some(error) => tls::of_error(error, self.stream.ssl(), self.stream.get_ref().head()),
             None => TlsFailure::Closed,
         }
     }
@@ -111,7 +108,7 @@ impl TlsStream {
     /// The library takes an end of TCP for an end of TLS. It is one only after `close_notify`,
     /// behind which nothing is read any more.
     fn is_cut(&self) -> bool {
-        self.stream.get_ref().has_ended
+        self.stream.get_ref().has_ended()
     }
 
     fn explain(&self, error: io::Error) -> io::Error {
@@ -130,7 +127,7 @@ impl AsyncRead for TlsStream {
         while buffer.remaining() > 0 {
             match self.read_record(context, buffer) {
                 Poll::Ready(Ok(0)) => break,
-                Poll::Ready(Ok(_)) if self.stream.get_ref().buffer.is_empty() => break,
+                Poll::Ready(Ok(_)) if self.stream.get_ref().is_drained() => break,
                 Poll::Ready(Ok(_)) => {}
                 // An error is reported again by the next read, behind the bytes before it.
                 Poll::Ready(Err(_)) | Poll::Pending if buffer.filled().len() > before => break,
@@ -139,75 +136,5 @@ impl AsyncRead for TlsStream {
             }
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-/// TCP whose first bytes were read already, with a large buffer: the library asks for five bytes
-/// at a time.
-#[derive(Debug)]
-struct Replayed {
-    tcp: TcpStream,
-    buffer: BytesMut,
-    has_ended: bool,
-}
-
-impl Replayed {
-    fn new(tcp: TcpStream, head: Bytes) -> Self {
-        let mut buffer = BytesMut::with_capacity(BUFFER_BYTES);
-        buffer.extend_from_slice(&head);
-        Self { tcp, buffer, has_ended: false }
-    }
-
-    fn fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.buffer.reserve(BUFFER_BYTES);
-        let read =
-            tokio_util::io::poll_read_buf(Pin::new(&mut self.tcp), context, &mut self.buffer);
-        match read {
-            Poll::Ready(Ok(count)) => {
-                self.has_ended |= count == 0;
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
-impl AsyncRead for Replayed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.buffer.is_empty() {
-            match self.fill(context) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        let count = self.buffer.len().min(buffer.remaining());
-        buffer.put_slice(&self.buffer[..count]);
-        self.buffer.advance(count);
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// The handshake, and nothing else, writes.
-impl AsyncWrite for Replayed {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(context)
     }
 }

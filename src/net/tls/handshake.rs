@@ -1,48 +1,20 @@
 //! The handshake on a connected socket, in either role.
 
-use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use galera_protocol::tls::TlsFailure;
 use openssl::ssl::{Ssl, SslContext, SslRef};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_openssl::SslStream;
 use tracing::debug;
 
 use super::failure;
-
-/// Bytes that are remembered of what the peer says first: enough to know who it is.
-const HEAD_BYTES: usize = 8;
-
-/// TCP that remembers its first bytes.
-#[derive(Debug)]
-pub struct Watched {
-    tcp: TcpStream,
-    head: [u8; HEAD_BYTES],
-    seen: usize,
-}
+use super::transport::Transport;
 
 /// A connection inside TLS.
-pub type TlsStream = SslStream<Watched>;
-
-impl Watched {
-    fn new(tcp: TcpStream) -> Self {
-        Self { tcp, head: [0; HEAD_BYTES], seen: 0 }
-    }
-
-    /// The connection underneath.
-    pub fn tcp(&self) -> &TcpStream {
-        &self.tcp
-    }
-
-    fn head(&self) -> &[u8] {
-        &self.head[..self.seen]
-    }
-}
+pub type TlsStream = SslStream<Transport>;
 
 /// Starts TLS as client, within `limit`.
 pub async fn dial(
@@ -67,7 +39,7 @@ pub async fn accept(
 }
 
 fn wrap(context: &SslContext, tcp: TcpStream) -> Result<TlsStream, TlsFailure> {
-    let wrapped = Ssl::new(context).and_then(|ssl: Ssl| SslStream::new(ssl, Watched::new(tcp)));
+    let wrapped = Ssl::new(context).and_then(|ssl: Ssl| SslStream::new(ssl, Transport::new(tcp)));
     wrapped.map_err(|error| {
         debug!(%error, "set up TLS for a connection");
         TlsFailure::Other
@@ -89,41 +61,4 @@ fn explain(error: &openssl::ssl::Error, ssl: &SslRef, head: &[u8]) -> TlsFailure
     let failure = failure::of_error(error, ssl, head);
     debug!(%error, verification = %ssl.verify_result(), %failure, "TLS handshake failed");
     failure
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.tcp).poll_read(context, buffer);
-        let seen = self.seen;
-        if seen < HEAD_BYTES {
-            let new = &buffer.filled()[before..];
-            let count = new.len().min(HEAD_BYTES - seen);
-            self.head[seen..seen + count].copy_from_slice(&new[..count]);
-            self.seen += count;
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(context)
-    }
 }
