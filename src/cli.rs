@@ -6,6 +6,7 @@ mod backup;
 mod check;
 mod decode;
 mod doctor;
+mod dump;
 mod garbd;
 mod layers;
 mod membership;
@@ -18,6 +19,7 @@ mod signals;
 mod status;
 mod store;
 mod talk;
+mod target;
 mod tls;
 mod xbstream;
 
@@ -87,6 +89,10 @@ enum Command {
     Prune(prune::PruneArgs),
     /// Copy backups from one repository to another
     Copy(prune::CopyArgs),
+    /// Store what a dump command writes, if it succeeds: a stand-alone server's logical backup
+    Dump(Box<dump::DumpArgs>),
+    /// Give a stored dump to a client command
+    Load(dump::LoadArgs),
     /// Turn captured traffic of a group into readable messages
     Decode(Box<decode::Args>),
     /// Stand between two members: pass on, describe, record, and break on purpose
@@ -141,6 +147,8 @@ impl Command {
             | Self::Cat(_)
             | Self::Prune(_)
             | Self::Copy(_)
+            | Self::Dump(_)
+            | Self::Load(_)
             | Self::Decode(_)
             | Self::Proxy(_)
             | Self::Xbstream(_) => tokio::runtime::Builder::new_multi_thread(),
@@ -162,6 +170,8 @@ async fn run(cli: Cli) -> u8 {
         Command::Cat(args) => restore::cat(args).await,
         Command::Prune(args) => prune::prune(args, output).await,
         Command::Copy(args) => prune::copy(args, output).await,
+        Command::Dump(args) => dump::dump(*args, output).await,
+        Command::Load(args) => dump::load(args).await,
         Command::Decode(args) => tokio::task::block_in_place(|| decode::run(*args, output)),
         Command::Proxy(args) => proxy::run(args, output).await,
         Command::Xbstream(args) => xbstream::run(args, output).await,

@@ -17,6 +17,7 @@
 //! | [`capture`], [`decode`] | captured traffic into what it says |
 //! | [`proxy`] | between two members: passes on, tells, and breaks on purpose |
 //! | [`backup`] | the main job: all of the above in order |
+//! | [`dump`] | a stand-alone server: a logical dump into a sink and back |
 //! | [`outcome`] | who is told how a job ended |
 //! | [`doctor`] | whether it would work, and why not |
 //! | [`arbitrator`] | a member that votes: garbd's job |
@@ -31,6 +32,7 @@ pub mod cli;
 pub mod config;
 pub mod decode;
 pub mod doctor;
+pub mod dump;
 pub mod exit;
 pub mod member;
 pub mod net;

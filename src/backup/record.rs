@@ -197,6 +197,7 @@ impl Record {
                 holds: join_code >= 0,
                 seen: GroupSeen { donor, join_code },
             }),
+            command: None,
             sink: None,
         }
     }

@@ -1,7 +1,6 @@
 //! `galera-sst backup`: arguments, progress and the answer.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use galera_protocol::sst::conversation;
@@ -15,25 +14,16 @@ use super::check::CheckError;
 use super::membership::MemberArgs;
 use super::place::PlaceArgs;
 use super::signals::Stop;
-use super::store::{StoreArgs, UploadArgs};
+use super::target::{Content, TargetArgs};
 use super::tls::{SstTlsArgs, TlsArgs, reload_on_hangup};
 use super::{Output, progress, seconds, talk};
 use crate::backup::{self, Backup, Reporter};
-use crate::config::{ByteSize, Target};
 use crate::exit::ExitCode;
 use crate::ops::http::HttpServer;
 use crate::outcome::Outcome;
 use crate::pipeline;
 use crate::pipeline::manifest::BackupId;
-use crate::repository::{PackConfig, PackSink, Recipients, RepositoryUrl};
-use crate::sink::any::AnySink;
-use crate::sink::copies::{Copies, Policy};
-use crate::sink::datadir::{Datadir, DatadirOptions};
-use crate::sink::discard::Discard;
-use crate::sink::raw::{CommandLine, Raw, RawTarget};
-use crate::sink::spooled::{SpoolOptions, Spooled};
-use crate::sink::tar::{Tar, TarOptions};
-use crate::sink::{CopyReport, Receipt, Sink as _, SinkError};
+use crate::sink::{CopyReport, Receipt};
 use crate::sst;
 
 /// Arguments of `backup`.
@@ -83,33 +73,8 @@ pub(super) struct Args {
     #[command(flatten)]
     sst_tls: SstTlsArgs,
 
-    /// Where the backup goes: file:///DIR, s3://BUCKET/PREFIX, gs://…, az://…, datadir:DIR, tar:FILE, tar:-, xbstream:FILE, xbstream:-,
-    /// exec:COMMAND or null:; may be given more than once
-    #[arg(long, value_name = "SINK", required = true, help_heading = "Target")]
-    to: Vec<Target>,
-    /// Of several --to: how many must succeed
-    #[arg(long, value_enum, default_value_t = Policy::All, help_heading = "Target")]
-    to_policy: Policy,
-    /// Where data waits while an object store is away, and a tar's files that cannot be written yet
-    /// [default for a tar: beside it]
-    #[arg(long, value_name = "DIR", help_heading = "Target")]
-    spool: Option<PathBuf>,
-    /// How much may wait there: bytes, or with K, M, G or T
-    #[arg(long, value_name = "SIZE", default_value = "64G", help_heading = "Target")]
-    spool_max: ByteSize,
-    /// Limit for a command of exec: from the end of its input to its own, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "1800", value_parser = seconds, help_heading = "Target")]
-    command_timeout: Duration,
-    /// zstd level of a repository's packs, 1 to 19, or none
-    #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = compression_level, help_heading = "Target")]
-    compression_level: i32,
-    /// Encrypt a repository's packs for this age recipient (age1…); may be given more than once
-    #[arg(long, value_name = "RECIPIENT", help_heading = "Target")]
-    recipient: Vec<String>,
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    upload: UploadArgs,
+    target: TargetArgs,
     #[command(flatten)]
     announce: AnnounceArgs,
 
@@ -128,16 +93,6 @@ enum Method {
     XtrabackupV2,
     /// MariaDB
     Mariabackup,
-}
-
-/// `none` is the level at which zstd copies: readers need not know another format.
-fn compression_level(text: &str) -> Result<i32, String> {
-    const NONE: i32 = -(1 << 17);
-    match text.parse() {
-        _ if text == "none" => Ok(NONE),
-        Ok(level @ 1..=19) => Ok(level),
-        Ok(_) | Err(_) => Err(format!("{text} is neither a level from 1 to 19 nor none")),
-    }
 }
 
 impl Args {
@@ -166,14 +121,6 @@ impl Args {
             overall_limit: self.timeout,
             id: BackupId::generate(),
         })
-    }
-
-    fn command_line(&self, command: &str, config: &backup::Config) -> CommandLine {
-        CommandLine {
-            command: command.to_owned(),
-            environment: vec![("GALERA_SST_BACKUP_ID".into(), config.id.to_string())],
-            limit: self.command_timeout,
-        }
     }
 
     fn listener(&self, listen: SocketAddr) -> sst::Config {
@@ -214,9 +161,8 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
         Ok(config) => config,
         Err(error) => return talk::fail(&error, error.exit_code()),
     };
-    if args.to.iter().filter(|target| target.is_stdout()).count() > 1 {
-        talk::say("galera-sst: only one --to can be standard output");
-        return ExitCode::Usage;
+    if let Err(code) = args.target.check(Content::Stream) {
+        return code;
     }
     reload_on_hangup(config.keys());
     let stop = match Stop::listen() {
@@ -261,86 +207,8 @@ async fn into_targets(
     reporter: &Reporter,
     stop: &CancellationToken,
 ) -> Result<Backup, backup::Error> {
-    let open = async || {
-        let mut opened = Vec::new();
-        for target in &args.to {
-            opened.push((target.to_string(), args.sink(target, config).await));
-        }
-        Copies::new(opened, args.to_policy).await
-    };
+    let open = async || args.target.open(&config.id, Content::Stream).await;
     backup::run(config, open, reporter, stop).await
-}
-
-impl Args {
-    /// The one place where a target becomes a sink.
-    async fn sink(&self, target: &Target, config: &backup::Config) -> Result<AnySink, SinkError> {
-        Ok(match target {
-            Target::Repository(url) => {
-                let packs = self.packs(url, config).await?;
-                self.behind_spool(url, packs).await?
-            }
-            Target::Datadir(target) => {
-                let options = DatadirOptions { target: target.clone(), sync: true };
-                AnySink::Datadir(Box::new(Datadir::create(options).await?))
-            }
-            Target::Stream(target) => {
-                AnySink::Raw(Box::new(Raw::create(target.clone(), true).await?))
-            }
-            Target::Command(command) => {
-                let target = RawTarget::Command(self.command_line(command, config));
-                AnySink::Raw(Box::new(Raw::create(target, true).await?))
-            }
-            Target::Tar(target) => {
-                let options = TarOptions {
-                    target: target.clone(),
-                    spool: self.spool.clone(),
-                    spool_bytes_max: self.spool_max.0,
-                    sync: true,
-                };
-                AnySink::Tar(Box::new(Tar::create(options).await?))
-            }
-            Target::Null => AnySink::Discard(Discard),
-        })
-    }
-
-    /// With `--spool`, an object store may be away for a while.
-    async fn behind_spool(
-        &self,
-        url: &RepositoryUrl,
-        packs: PackSink,
-    ) -> Result<AnySink, SinkError> {
-        let (RepositoryUrl::Cloud(_), Some(directory)) = (url, self.spool.clone()) else {
-            return Ok(AnySink::Packs(Box::new(packs)));
-        };
-        let options = SpoolOptions { directory, bytes_max: self.spool_max.0 };
-        match Spooled::new(packs, options).await {
-            Ok(spooled) => Ok(AnySink::Spooled(Box::new(spooled))),
-            Err((packs, error)) => {
-                packs.abort().await;
-                Err(error)
-            }
-        }
-    }
-
-    async fn packs(
-        &self,
-        url: &RepositoryUrl,
-        config: &backup::Config,
-    ) -> Result<PackSink, SinkError> {
-        let recipients = Recipients::parse(self.recipient.iter().map(String::as_str));
-        let recipients = recipients.map_err(|error| SinkError::Create {
-            target: url.to_string(),
-            source: std::io::Error::other(error),
-        })?;
-        let packs = PackConfig {
-            compression_level: self.compression_level,
-            recipients,
-            store: self.store.options(),
-            upload: self.upload.config(),
-            ..Default::default()
-        };
-        PackSink::create(url, config.id.clone(), packs).await
-    }
 }
 
 /// What everybody is told, but for the exit code and the time.
@@ -418,7 +286,7 @@ fn answer(backup: &Backup, output: Output) {
 }
 
 /// What became of each of several copies.
-fn copies(receipt: &Receipt) -> Vec<serde_json::Value> {
+pub(super) fn copies(receipt: &Receipt) -> Vec<serde_json::Value> {
     let report = |copy: &CopyReport| {
         serde_json::json!({
             "location": copy.location,

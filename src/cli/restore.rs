@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::signals::Stop;
 use super::store::StoreArgs;
 use super::{Output, talk};
+use crate::dump::LoadError;
 use crate::exit::ExitCode;
-use crate::pipeline::manifest::{BackupId, Manifest};
+use crate::pipeline::manifest::{BackupId, Manifest, Method};
 use crate::repository::{
     Backup, Identities, KeyError, Listed, ReadConfig, ReadProgress, Repository, RepositoryError,
     RepositoryUrl,
@@ -142,6 +143,10 @@ pub(super) enum Error {
     Signals(#[source] std::io::Error),
     #[error("stopped before the restore was complete")]
     Stopped(ExitCode),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("backup {0} is a dump: `galera-sst load` gives it to a client")]
+    Dump(BackupId),
 }
 
 impl Error {
@@ -154,6 +159,8 @@ impl Error {
             Self::Output(_) => ExitCode::SinkFailed,
             Self::Repository(error) => ExitCode::from_number(error.exit_code()),
             Self::Restore(error) => ExitCode::from_number(error.exit_code()),
+            Self::Load(error) => error.exit_code(),
+            Self::Dump(_) => ExitCode::Usage,
             Self::Signals(_) => ExitCode::Other,
             Self::Stopped(code) => *code,
         }
@@ -166,7 +173,7 @@ pub(super) fn conclude(result: Result<ExitCode, Error>) -> ExitCode {
 }
 
 impl SelectArgs {
-    async fn open(&self) -> Result<Backup, Error> {
+    pub(super) async fn open(&self) -> Result<Backup, Error> {
         let (url, fragment) = match self.from.split_once('#') {
             Some((url, id)) => (url, Some(id)),
             None => (self.from.as_str(), None),
@@ -268,6 +275,9 @@ async fn restore(args: Args, output: Output) -> Result<ExitCode, Error> {
     let stop = Stop::listen().map_err(Error::Signals)?;
     let target = args.to.clone().ok_or(Error::NoTarget)?;
     let backup = args.select.open().await?;
+    if backup.manifest().method == Method::Dump {
+        return Err(Error::Dump(backup.manifest().backup_id.clone()));
+    }
     let progress = Arc::default();
     talk::say(&format!("restoring {} into {}", backup.manifest().backup_id, target.display()));
     let config = args.config(target, &progress);

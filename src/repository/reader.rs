@@ -236,7 +236,7 @@ impl Backup {
     }
 
     /// An error if it is sealed.
-    pub(super) fn refuse_sealed(&self) -> Result<(), RepositoryError> {
+    pub(crate) fn refuse_sealed(&self) -> Result<(), RepositoryError> {
         let id = || self.inner.manifest.backup_id.clone();
         if self.is_sealed() { Err(RepositoryError::Sealed { id: id() }) } else { Ok(()) }
     }

@@ -35,8 +35,8 @@ use super::{
     FILES_NAME, INDEX_NAME, LAYOUT, MANIFEST_NAME, STARTED_NAME, compress, index, object_name,
 };
 use crate::pipeline::manifest::{
-    BackupId, Digest, Encryption, FORMAT_VERSION, Manifest, SinkSeen, Storage, StoredObject,
-    Witness,
+    BackupId, Digest, ENCRYPTED_FORMAT_VERSION, Encryption, Manifest, SinkSeen, Storage,
+    StoredObject, Witness,
 };
 use crate::sink::{Entry, Needs, Piece, Receipt, Sink, SinkError, SinkFile};
 
@@ -256,7 +256,7 @@ impl PackSink {
         let objects = storage.packs + 1 + u64::from(storage.files.is_some());
         let seen = SinkSeen { objects, bytes: stored_bytes };
         if storage.encryption.is_some() {
-            manifest.format_version = FORMAT_VERSION;
+            manifest.format_version = manifest.format_version.max(ENCRYPTED_FORMAT_VERSION);
         }
         manifest.backup_id = self.id.clone();
         manifest.witnesses.sink = Some(Witness { holds: true, seen });

@@ -113,7 +113,7 @@ fn prepare_arguments(
 ) -> Vec<OsString> {
     let mut arguments = vec!["--prepare".into(), target(directory)];
     match flavour {
-        Flavour::Mariadb => {}
+        Flavour::Mariadb | Flavour::Unknown => {}
         Flavour::Percona if version.major >= ROLLBACK_SINCE => {
             arguments.push("--rollback-prepared-trx".into());
         }

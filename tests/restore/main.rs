@@ -163,6 +163,7 @@ fn manifest(id: &BackupId, state: StateSeen) -> Manifest {
                 seen: TransportSeen { end: TransportEnd::EndOfFile, tls: None },
             },
             group: None,
+            command: None,
             sink: None,
         },
         storage: None,

@@ -121,6 +121,7 @@ impl Subject for CommandSubject {
 
     async fn sink(&self) -> Result<Raw, SinkError> {
         let line = CommandLine {
+            arguments: Vec::new(),
             command: "content=$(base64) && echo \"$content\" >\"$PLACE\"/backup".into(),
             environment: vec![("PLACE".into(), self.0.path().display().to_string())],
             limit: Duration::from_secs(30),

@@ -39,6 +39,7 @@ pub(crate) fn sample() -> Manifest {
                 seen: TransportSeen { end: TransportEnd::Fin, tls: None },
             },
             group: None,
+            command: None,
             sink: None,
         },
         storage: None,
