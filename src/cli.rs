@@ -1,11 +1,13 @@
 //! The command line: raw arguments into checked configuration, and the only place that prints.
 
 mod announce;
+mod answer;
 mod arbitrator;
 mod backup;
 mod check;
 mod decode;
 mod doctor;
+mod donors;
 mod dump;
 mod garbd;
 mod layers;
@@ -14,6 +16,7 @@ mod place;
 mod progress;
 mod proxy;
 mod prune;
+mod receive;
 mod restore;
 mod signals;
 mod status;
@@ -69,6 +72,8 @@ enum Output {
 enum Command {
     /// Join the group, receive a state snapshot from a donor, verify and store it, leave
     Backup(Box<backup::Args>),
+    /// Receive what a donor sends for a member that is somebody else's, verify and store it
+    Receive(Box<receive::Args>),
     /// Say of each step from a name to a donor whether it would hold; takes nothing
     Doctor(Box<doctor::Args>),
     /// Vote in the group and store nothing: garbd's job
@@ -139,6 +144,7 @@ impl Command {
         match self {
             Self::Arbitrator(_) | Self::Status(_) => tokio::runtime::Builder::new_current_thread(),
             Self::Backup(_)
+            | Self::Receive(_)
             | Self::Doctor(_)
             | Self::Restore(_)
             | Self::List(_)
@@ -161,6 +167,7 @@ async fn run(cli: Cli) -> u8 {
     let code = match cli.command {
         Command::Arbitrator(args) => return arbitrator::run(*args).await,
         Command::Backup(args) => backup::run(*args, output).await,
+        Command::Receive(args) => receive::run(*args, output).await,
         Command::Doctor(args) => doctor::run(*args, output).await,
         Command::Status(args) => status::run(args, output).await,
         Command::Restore(args) => restore::run(args, output).await,

@@ -90,10 +90,7 @@ async fn feed(
     Ok(())
 }
 
-async fn end(
-    feeding: AbortOnDropHandle<io::Result<()>>,
-    mut child: Child,
-) -> io::Result<()> {
+async fn end(feeding: AbortOnDropHandle<io::Result<()>>, mut child: Child) -> io::Result<()> {
     feeding.await.map_err(|_| io::ErrorKind::ConnectionAborted)??;
     let status = child.wait().await?;
     if status.success() { Ok(()) } else { Err(Broken::Command(status).into()) }

@@ -152,7 +152,12 @@ impl TarReader {
         }
         let piece = input.split_to(count);
         let (length, checksum) = (count as u64, crc32fast::hash(&piece));
-        put_chunk(output, name, Body::Payload(Extent { length, offset: *offset, checksum }), &piece);
+        put_chunk(
+            output,
+            name,
+            Body::Payload(Extent { length, offset: *offset, checksum }),
+            &piece,
+        );
         *offset += length;
         true
     }

@@ -92,9 +92,8 @@ impl Unwrapped {
 }
 
 fn codec_of(layer: Layer, key: Option<&DecryptionKey>) -> Option<Codec> {
-    let compressor = |format| {
-        Some(Codec::Compressor { unpacker: Unpacker::of(format), pending: Bytes::new() })
-    };
+    let compressor =
+        |format| Some(Codec::Compressor { unpacker: Unpacker::of(format), pending: Bytes::new() });
     match layer {
         Layer::OpensslEnc | Layer::Xbcrypt => Decryptor::new(layer, key?).map(Codec::Cipher),
         Layer::Gzip => compressor(Format::Gzip),

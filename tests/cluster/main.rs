@@ -17,6 +17,7 @@ mod every_sink;
 mod harness;
 mod main_job;
 mod membership;
+mod percona;
 mod refusals;
 mod stopping;
 mod timing;

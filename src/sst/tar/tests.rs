@@ -77,7 +77,8 @@ fn archive() -> Vec<u8> {
 fn members_become_files_however_they_arrive_and_however_often_the_archive_ends() {
     for piece in [1, 511, 4096, usize::MAX] {
         let files = files(&archive(), piece).expect("a good archive");
-        let names: Vec<_> = files.iter().map(|(name, content)| (name.as_str(), content.len())).collect();
+        let names: Vec<_> =
+            files.iter().map(|(name, content)| (name.as_str(), content.len())).collect();
         assert_eq!(names, [("ibdata1", 600_000), ("shop/empty.CSV", 0), ("backup-my.cnf", 9)]);
         assert_eq!(files[2].1, b"[mysqld]\n");
     }
@@ -100,7 +101,11 @@ fn long_names_and_sizes_come_from_extended_headers() {
     ]
     .concat();
     let files = files(&archive, 100).expect("a good archive");
-    let expected = [(long.clone(), b"pax".to_vec()), (long, b"gnu".to_vec()), ("large".into(), b"abc".to_vec())];
+    let expected = [
+        (long.clone(), b"pax".to_vec()),
+        (long, b"gnu".to_vec()),
+        ("large".into(), b"abc".to_vec()),
+    ];
     assert_eq!(files, expected);
 }
 
