@@ -21,6 +21,7 @@ mod restore;
 mod signals;
 mod status;
 mod store;
+mod surroundings;
 mod talk;
 mod target;
 mod tls;
@@ -52,6 +53,10 @@ struct Common {
     /// TOML file with defaults: keys are flag names, at the top or in a table named as the command
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Take defaults from the variables that this existing Job is given
+    #[arg(long, global = true, value_enum, value_name = "NAME")]
+    #[expect(dead_code, reason = "it is taken out before arguments are parsed; here for --help")]
+    env: Option<surroundings::Surroundings>,
     /// What standard output shows at the end
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -115,6 +120,10 @@ pub fn main() -> process::ExitCode {
     }
     if let Some(arguments) = garbd::arguments(&arguments) {
         return garbd::main(&arguments).into();
+    }
+    if let Some((name, arguments)) = surroundings::asked(&arguments) {
+        let error = surroundings::start_anew(&name, &arguments);
+        return talk::fail(&error, ExitCode::Configuration).into();
     }
     let cli = match parse(arguments) {
         Ok(cli) => cli,

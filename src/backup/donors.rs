@@ -13,6 +13,8 @@ pub struct Donors {
     pub names: String,
     /// Members that are not to be donor: where the writes go, say.
     pub avoid: Vec<String>,
+    /// They may be donor all the same when there is no other.
+    pub avoid_if_others: bool,
     /// Only members of this segment.
     pub segment: Option<Segment>,
     /// What must hold in the group.
@@ -27,7 +29,8 @@ impl Donors {
         me: &NodeId,
         failed: &[String],
     ) -> Option<String> {
-        let is_out = |name: &str| failed.iter().chain(&self.avoid).any(|out| out == name);
+        let has_failed = |name: &&str| failed.iter().any(|out| out == name);
+        let is_avoided = |name: &&str| self.avoid.iter().any(|out| out == name);
         let is_free = self.avoid.is_empty() && self.segment.is_none() && failed.is_empty();
         if is_free {
             return Some(self.names.clone());
@@ -39,7 +42,12 @@ impl Donors {
         let chosen = named.iter().copied().filter(is_candidate);
         let others =
             candidates.iter().map(String::as_str).filter(|name| takes_any && !named.contains(name));
-        let list: Vec<_> = chosen.chain(others).filter(|name| !is_out(name)).collect();
+        let able: Vec<_> = chosen.chain(others).filter(|name| !has_failed(name)).collect();
+        let mut list = able.clone();
+        list.retain(|name| !is_avoided(name));
+        if list.is_empty() && self.avoid_if_others {
+            list = able;
+        }
         (!list.is_empty()).then(|| list.join(","))
     }
 
@@ -95,6 +103,9 @@ mod tests {
         assert_eq!(list(&donors, &[]).as_deref(), Some("pxc-0,pxc-10"));
         assert_eq!(list(&donors, &["pxc-0"]).as_deref(), Some("pxc-10"));
         assert_eq!(list(&donors, &["pxc-0", "pxc-10"]), None);
+        let rather_not = Donors { avoid_if_others: true, ..donors };
+        assert_eq!(list(&rather_not, &[]).as_deref(), Some("pxc-0,pxc-10"));
+        assert_eq!(list(&rather_not, &["pxc-0", "pxc-10"]).as_deref(), Some("pxc-1"));
     }
 
     #[test]

@@ -59,6 +59,10 @@ pub(super) fn finish(
 
 fn answer(backup: &Backup, output: Output) {
     let Backup { manifest, receipt } = backup;
+    // What is on standard output already is the backup, and nothing may follow it.
+    if receipt.location.split(", ").any(|at| at == "-") {
+        return;
+    }
     match output {
         Output::Json => {
             let answer = serde_json::json!({
@@ -69,7 +73,6 @@ fn answer(backup: &Backup, output: Output) {
             });
             talk::answer(&answer.to_string());
         }
-        Output::Text if receipt.location.split(", ").any(|at| at == "-") => {}
         Output::Text => talk::answer(&format!(
             "backup {} is complete: {} files, {} bytes, state {}:{} or later, in {}",
             manifest.backup_id,

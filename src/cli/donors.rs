@@ -18,6 +18,9 @@ pub(super) struct DonorArgs {
     /// Never this member, which takes the writes, say; may be given more than once
     #[arg(long, value_name = "NAME")]
     avoid_donor: Vec<String>,
+    /// Take a member of --avoid-donor all the same when there is no other
+    #[arg(long)]
+    avoid_if_others: bool,
     /// Only members of this segment (gmcast.segment)
     #[arg(long, value_name = "N")]
     donor_segment: Option<u8>,
@@ -43,6 +46,7 @@ impl DonorArgs {
         Donors {
             names: self.donor.clone(),
             avoid: self.avoid_donor.clone(),
+            avoid_if_others: self.avoid_if_others,
             segment: self.donor_segment.map(Segment),
             conditions: Conditions {
                 synced_min: self.when_synced_at_least,

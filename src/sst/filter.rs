@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::stream::Stream;
+use super::stream::{ShutdownHandle, Stream};
 use super::unwrap::Broken;
 
 /// Bytes copied at once.
@@ -32,7 +32,7 @@ pub(super) struct Filtered {
     output: ChildStdout,
     /// Resolves to how it all ended; `None` once it has.
     ending: Option<Ending>,
-    socket: OwnedFd,
+    socket: Option<OwnedFd>,
     tls_version: Option<&'static str>,
 }
 
@@ -46,7 +46,7 @@ impl Filtered {
     /// Starts the command; `head` was read already. Must be called within a Tokio runtime.
     pub(super) fn start(command: &str, stream: Stream, head: Bytes) -> io::Result<Self> {
         let tls_version = stream.tls_version();
-        let socket = stream.shutdown_handle()?.into_socket();
+        let socket = stream.shutdown_handle().ok().map(ShutdownHandle::into_socket);
         let mut child = Command::new("sh")
             .args(["-c", command])
             .stdin(Stdio::piped())
@@ -60,8 +60,9 @@ impl Filtered {
         Ok(Self { output, ending, socket, tls_version })
     }
 
-    pub(super) fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+    pub(super) fn socket(&self) -> io::Result<BorrowedFd<'_>> {
+        let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        Ok(socket.as_fd())
     }
 
     pub(super) fn tls_version(&self) -> Option<&'static str> {

@@ -261,7 +261,8 @@ impl Driver {
 
     /// As with TLS: the next read yields what is inside.
     fn unwrap(&mut self, connection: ConnectionId, wrapper: Wrapper, head: Bytes) {
-        let Some(stream) = self.resting.remove(&connection) else { return };
+        // What is recognised only by its end has been read whole: its bytes are in the head.
+        let stream = self.resting.remove(&connection).unwrap_or(Stream::Ended);
         let stream = match wrapper {
             Wrapper::Known(layer) => Unwrapped::new(stream, layer, self.locks.key.as_ref(), &head)
                 .map(|unwrapped| Stream::Unwrapped(Box::new(unwrapped))),

@@ -25,6 +25,8 @@ pub(super) enum Stream {
     Unwrapped(Box<Unwrapped>),
     /// Any of them, through the operator's decompressor.
     Filtered(Box<Filtered>),
+    /// One that has ended before anybody knew what it was.
+    Ended,
 }
 
 impl Stream {
@@ -34,7 +36,8 @@ impl Stream {
             Self::Plain(stream) => stream.as_fd(),
             Self::Tls(stream) => stream.tcp().as_fd(),
             Self::Unwrapped(stream) => return stream.inner().shutdown_handle(),
-            Self::Filtered(stream) => stream.socket(),
+            Self::Filtered(stream) => stream.socket()?,
+            Self::Ended => return Err(io::ErrorKind::NotConnected.into()),
         };
         Ok(ShutdownHandle(socket.try_clone_to_owned()?))
     }
@@ -43,7 +46,7 @@ impl Stream {
     pub(super) fn start_tls(self, acceptor: &TlsAcceptor, head: Bytes) -> io::Result<Self> {
         match self {
             Self::Plain(stream) => Ok(Self::Tls(Box::new(acceptor.accept(stream, head)?))),
-            Self::Tls(_) | Self::Unwrapped(_) | Self::Filtered(_) => {
+            Self::Tls(_) | Self::Unwrapped(_) | Self::Filtered(_) | Self::Ended => {
                 Err(io::Error::other("the connection is encrypted already"))
             }
         }
@@ -55,7 +58,11 @@ impl Stream {
             Self::Tls(stream) if !stream.is_established() => {
                 End::NoHandshake(stream.failure(error))
             }
-            Self::Plain(_) | Self::Tls(_) | Self::Unwrapped(_) | Self::Filtered(_) => {
+            Self::Plain(_)
+            | Self::Tls(_)
+            | Self::Unwrapped(_)
+            | Self::Filtered(_)
+            | Self::Ended => {
                 let known = ENDS.iter().find(|(kind, _)| *kind == error.kind());
                 let known = known.map(|(_, end)| *end);
                 unwrap::end_of(error).or(known).unwrap_or(End::Failed)
@@ -66,7 +73,7 @@ impl Stream {
     /// Version of TLS, once it is established.
     pub(super) fn tls_version(&self) -> Option<&'static str> {
         match self {
-            Self::Plain(_) => None,
+            Self::Plain(_) | Self::Ended => None,
             Self::Tls(stream) => Some(stream.version()),
             Self::Unwrapped(stream) => stream.inner().tls_version(),
             Self::Filtered(stream) => stream.tls_version(),
@@ -85,6 +92,7 @@ impl AsyncRead for Stream {
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
             Self::Unwrapped(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
             Self::Filtered(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
+            Self::Ended => Poll::Ready(Ok(())),
         }
     }
 }

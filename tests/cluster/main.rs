@@ -14,6 +14,7 @@ mod arbitrator;
 mod attacked;
 mod donor_failures;
 mod every_sink;
+mod examples;
 mod harness;
 mod main_job;
 mod membership;

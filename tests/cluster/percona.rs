@@ -22,7 +22,8 @@ use crate::{
 };
 
 /// A generation, and the version of its backup tool.
-const GENERATIONS: [(&str, &str); 3] = [("5.7", "2.4.29"), ("8.0.29", "8.0.35-30"), ("8.4", "8.4.0-2")];
+const GENERATIONS: [(&str, &str); 3] =
+    [("5.7", "2.4.29"), ("8.0.29", "8.0.35-30"), ("8.4", "8.4.0-2")];
 
 /// A group of two in which every member donates as that generation does.
 fn group_of(generation: &str) -> Cluster {
@@ -156,7 +157,8 @@ fn g09_one_port_for_the_group_and_the_donor_is_refused_at_once() {
     let mut cluster = group_of("8.0.29");
     let repository = Repository::create(&cluster, "repository");
     let ports = Ports::reserve();
-    let job = backup(&cluster, &repository).option(&format!("gmcast.listen_addr=tcp://{}", ports.address(1)));
+    let job = backup(&cluster, &repository)
+        .option(&format!("gmcast.listen_addr=tcp://{}", ports.address(1)));
     let job = job.flag("--listen", &ports.address(1)).holding(ports);
     expect_failure(&mut cluster, &repository, job, &[78], &["address"]);
     cluster.assert_unharmed();

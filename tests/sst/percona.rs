@@ -181,6 +181,8 @@ impl Scene {
         let options = self.path("plain.json");
         std::fs::write(&options, plain.to_string()).expect("writes");
         let place = self.path("content");
+        // A scene may be run more than once.
+        std::fs::remove_dir_all(&place).ok();
         std::fs::create_dir_all(&place).expect("makes a directory");
         let mut donor = Command::new(script("wsrep_sst_xtrabackup-v2"))
             .arg("--generate")
