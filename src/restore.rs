@@ -41,7 +41,7 @@ use self::files::Files;
 use self::finish::{Known, blocking};
 use self::staging::Staging;
 use crate::pipeline::manifest::Manifest;
-use crate::repository::{Backup, Plan, ReadConfig};
+use crate::repository::{Backup, ChunkedBackup, Plan, ReadConfig};
 use crate::sink::datadir::MANIFEST_NAME;
 
 /// How to restore.
@@ -69,6 +69,18 @@ pub struct Restored {
 /// Restores a backup. The target appears complete or not at all.
 pub async fn restore(backup: &Backup, config: &RestoreConfig) -> Result<Restored, RestoreError> {
     in_staging(config, async |place, finish| build(backup, place, finish, &config.read).await).await
+}
+
+/// Restores a backup in layout `xbcloud`. The target appears complete or not at all.
+pub async fn restore_chunks(
+    backup: &ChunkedBackup,
+    config: &RestoreConfig,
+) -> Result<Restored, RestoreError> {
+    in_staging(config, async |place, finish| {
+        stream::unpack_chunks(backup, place, &config.read.progress).await?;
+        finish::finish(place, backup.manifest().map(Known::from), finish).await
+    })
+    .await
 }
 
 /// Restores from what a sink wrote into one file. The target appears complete or not at all.

@@ -25,6 +25,7 @@ use bytes::Bytes;
 use galera_protocol::xbstream::EntryPath;
 
 pub use error::{Fault, UnpackError};
+pub(crate) use xbcrypt::Decryption;
 pub use xbcrypt::{Key, KeyError};
 
 /// What a member's suffix says was done to it.

@@ -279,6 +279,7 @@ impl<'a> Attempt<'a> {
             | gcs::Event::RequestSent { .. }
             | gcs::Event::LeaveAdvised(_)
             | gcs::Event::Dropped { .. }
+            | gcs::Event::DonationBegun(_)
             | gcs::Event::Left => Ok(None),
         }
     }

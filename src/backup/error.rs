@@ -14,6 +14,7 @@ use crate::exit::ExitCode;
 use crate::member::{NotJoined, StartError};
 use crate::net::trouble::tls_remedy;
 use crate::pipeline::PipelineError;
+use crate::repository::NoContact;
 use crate::sink::SinkError;
 use crate::sst::BindError;
 
@@ -110,6 +111,9 @@ fn donor_meaning(failure: &verdict::Failure) -> String {
 impl Error {
     /// The exit code that it means.
     pub fn exit_code(&self) -> ExitCode {
+        if NoContact::behind(self).map(NoContact::exit_code) == Some(ExitCode::Refused) {
+            return ExitCode::Refused;
+        }
         match self {
             Self::NoMethod | Self::Listen(_) | Self::Start(_) => ExitCode::Configuration,
             Self::NoAddress | Self::Address(_) | Self::UnprotectedKeys => ExitCode::Configuration,
@@ -129,6 +133,9 @@ impl Error {
 
     /// What to try, where we know.
     pub fn remedy(&self) -> Option<&'static str> {
+        if let Some(contact) = NoContact::behind(self) {
+            return Some(contact.remedy());
+        }
         match self {
             Self::Listen(_) => Some("choose another --listen address or port"),
             Self::Start(_) => Some("choose another gmcast.listen_addr in --options"),

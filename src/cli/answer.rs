@@ -48,11 +48,7 @@ pub(super) fn finish(
                 (backup::Error::Stopped, Some(signal)) => signal,
                 _ => error.exit_code(),
             };
-            talk::fail(&error, code);
-            if let Some(remedy) = error.remedy() {
-                talk::say(&format!("try: {remedy}"));
-            }
-            code
+            talk::fail_with_remedy(&error, error.remedy(), code)
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `galera-sst backup`: arguments, progress and the answer.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use galera_protocol::sst::conversation;
@@ -17,6 +18,7 @@ use super::donors::DonorArgs;
 use super::membership::MemberArgs;
 use super::place::PlaceArgs;
 use super::signals::Stop;
+use super::store::rate;
 use super::target::{Content, TargetArgs};
 use super::tls::{SstTlsArgs, TlsArgs, reload_on_hangup};
 use super::{Output, progress, seconds, talk};
@@ -25,7 +27,9 @@ use crate::exit::ExitCode;
 use crate::ops::http::HttpServer;
 use crate::pipeline;
 use crate::pipeline::manifest::BackupId;
+use crate::repository::Repository;
 use crate::sst;
+use crate::throttle::Limit;
 
 /// Arguments of `backup`.
 #[derive(Debug, clap::Args)]
@@ -52,6 +56,9 @@ pub(super) struct Args {
     /// Longest silence in the donor's stream, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds, help_heading = "Transfer")]
     idle_timeout: Duration,
+    /// Take no more than so many bytes a second from the donor: bytes, or with K, M or G
+    #[arg(long, value_name = "SIZE", value_parser = rate, help_heading = "Transfer")]
+    limit_receive: Option<NonZeroU64>,
     /// Limit for the donor's final word to the group after its stream has ended, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds, help_heading = "Transfer")]
     verdict_timeout: Duration,
@@ -109,6 +116,7 @@ impl Args {
             // The packs have hashes of their own; nothing else reads the stream's.
             stream: pipeline::Options {
                 idle_limit: self.idle_timeout,
+                limit: self.limit_receive.map(Limit::new),
                 hash_files: false,
                 ..Default::default()
             },
@@ -181,6 +189,7 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
     let ended = CancellationToken::new();
     let shown = tokio::spawn(progress::show(reporter.clone(), lines, ended.clone()));
     let started = Instant::now();
+    let _asked = AbortOnDropHandle::new(tokio::spawn(ask_earlier(&args, reporter.clone())));
     let result = match args.announce.before().await {
         Ok(()) => into_targets(&args, &config, &reporter, &stop.token()).await,
         Err(error) => {
@@ -188,6 +197,7 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
             return talk::fail(&error, ExitCode::Configuration);
         }
     };
+    reporter.end();
     drop(reporter);
     ended.cancel();
     if let Err(error) = shown.await {
@@ -195,9 +205,26 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
     }
     let mut outcome = outcome_of(&result, &args.member.group, &config.id);
     let code = finish(result, stop.code(), output);
+    if let Some(error) = &outcome.error {
+        tracing::info!(otel.status_code = "ERROR", error, code = code.number(), "no backup");
+    }
     outcome.exit_code = code.number();
     outcome.duration = started.elapsed();
     if args.announce.tell(&outcome).await { ExitCode::Success } else { code }
+}
+
+/// Tells how large the group's last backup was, if one of the repositories knows: for the time left.
+fn ask_earlier(args: &Args, reporter: Reporter) -> impl Future<Output = ()> + use<> {
+    let ((urls, options), group) = (args.target.repositories(), args.member.group.clone());
+    async move {
+        for url in urls {
+            let newest =
+                async { Repository::open_with(&url, &options).await?.newest_of(&group).await };
+            if let Ok(Some(manifest)) = newest.await {
+                return reporter.know_earlier(manifest.totals.stream_bytes);
+            }
+        }
+    }
 }
 
 /// One stream into all targets.

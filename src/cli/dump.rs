@@ -105,8 +105,8 @@ pub(super) async fn dump(args: DumpArgs, output: Output) -> ExitCode {
     if let Err(code) = args.target.check(Content::File) {
         return code;
     }
-    let (stop, cancel) = match signals() {
-        Ok(signals) => signals,
+    let stop = match Stop::listen() {
+        Ok(stop) => stop,
         Err(error) => return talk::fail(&error, ExitCode::Other),
     };
     if let Err(error) = args.announce.before().await {
@@ -117,7 +117,7 @@ pub(super) async fn dump(args: DumpArgs, output: Output) -> ExitCode {
     let shown = CancellationToken::new();
     let lines = tokio::spawn(show("dumped", passed.clone(), shown.clone()));
     let open = async || args.target.open(&config.id, Content::File).await;
-    let result = dump::dump(&config, open, &passed, &cancel).await;
+    let result = dump::dump(&config, open, &passed, &stop.token()).await;
     shown.cancel();
     let _ = lines.await;
     let mut outcome = outcome_of(&result, &config);
@@ -125,17 +125,6 @@ pub(super) async fn dump(args: DumpArgs, output: Output) -> ExitCode {
     outcome.exit_code = code.number();
     outcome.duration = started.elapsed();
     if args.announce.tell(&outcome).await { ExitCode::Success } else { code }
-}
-
-/// Listens for signals; the token ends with the first.
-fn signals() -> std::io::Result<(Stop, CancellationToken)> {
-    let (stop, cancel) = (Stop::listen()?, CancellationToken::new());
-    let (signal, ended) = (stop.clone(), cancel.clone());
-    tokio::spawn(async move {
-        signal.requested().await;
-        ended.cancel();
-    });
-    Ok((stop, cancel))
 }
 
 /// A line every few seconds until `ended`.
@@ -223,8 +212,8 @@ pub(super) async fn load(args: LoadArgs) -> ExitCode {
 }
 
 async fn loaded(args: LoadArgs) -> Result<ExitCode, restore::Error> {
-    let (stop, cancel) = signals().map_err(restore::Error::Signals)?;
-    let backup = args.select.open().await?;
+    let stop = Stop::listen().map_err(restore::Error::Signals)?;
+    let backup = args.select.open_packs().await?;
     let config = LoadConfig {
         command: args.command,
         verify_first: !args.skip_verify,
@@ -232,7 +221,7 @@ async fn loaded(args: LoadArgs) -> Result<ExitCode, restore::Error> {
     };
     let (passed, shown) = (Passed::default(), CancellationToken::new());
     let lines = tokio::spawn(show("loaded", passed.clone(), shown.clone()));
-    let result = dump::load(&backup, &config, &passed, &cancel).await;
+    let result = dump::load(&backup, &config, &passed, &stop.token()).await;
     shown.cancel();
     let _ = lines.await;
     match (result, stop.code()) {

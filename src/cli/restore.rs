@@ -4,23 +4,26 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures_util::TryStreamExt;
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt};
 use galera_protocol::xbstream::{EntryPath, PathError};
 use indicatif::HumanBytes;
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
 use super::signals::Stop;
+use super::stash::StashArgs;
 use super::store::StoreArgs;
 use super::{Output, talk};
 use crate::dump::LoadError;
 use crate::exit::ExitCode;
-use crate::pipeline::manifest::{BackupId, Manifest, Method};
+use crate::pages::FilePages;
+use crate::pipeline::manifest::{BackupId, Method};
 use crate::repository::{
-    Backup, Identities, KeyError, Listed, ReadConfig, ReadProgress, Repository, RepositoryError,
-    RepositoryUrl,
+    Backup, Foreign, Identities, KeyError, Listed, NoContact, ReadConfig, ReadProgress, Repository,
+    RepositoryError, RepositoryUrl, Stored, VerifyReport,
 };
 use crate::restore::{
     self, FinishConfig, Owner, PrepareConfig, RestoreConfig, RestoreError, Restored, Role,
@@ -76,6 +79,8 @@ pub(super) struct Args {
     /// Server to ask for the position where preparing does not tell it [default: in PATH]
     #[arg(long, value_name = "FILE")]
     server_binary: Option<PathBuf>,
+    #[command(flatten)]
+    stash: StashArgs,
 }
 
 /// Which backup.
@@ -103,6 +108,19 @@ pub(super) struct ListArgs {
     from: RepositoryUrl,
     #[command(flatten)]
     store: StoreArgs,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, clap::Args)]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    select: SelectArgs,
+    /// Check the checksum of each page of InnoDB's files as well
+    #[arg(long)]
+    pages: bool,
+    /// List each bad page: file, tablespace, page, what is wrong
+    #[arg(long, requires = "pages")]
+    page_list: bool,
 }
 
 /// Arguments of `cat`.
@@ -167,6 +185,8 @@ pub(super) enum Error {
     Load(#[from] LoadError),
     #[error("backup {0} is a dump: `galera-sst load` gives it to a client")]
     Dump(BackupId),
+    #[error("{0} is in layout xbcloud, which holds physical backups; use restore")]
+    Chunks(BackupId),
 }
 
 impl Error {
@@ -182,7 +202,7 @@ impl Error {
             Self::Repository(error) => ExitCode::from_number(error.exit_code()),
             Self::Restore(error) => ExitCode::from_number(error.exit_code()),
             Self::Load(error) => error.exit_code(),
-            Self::Dump(_) => ExitCode::Usage,
+            Self::Dump(_) | Self::Chunks(_) => ExitCode::Usage,
             Self::Signals(_) => ExitCode::Other,
             Self::Stopped(code) => *code,
         }
@@ -191,11 +211,22 @@ impl Error {
 
 /// Runs `answer` and turns its failure into one sentence and the exit code.
 pub(super) fn conclude(result: Result<ExitCode, Error>) -> ExitCode {
-    result.unwrap_or_else(|error| talk::fail(&error, error.exit_code()))
+    result.unwrap_or_else(|error| {
+        let remedy = NoContact::behind(&error).map(NoContact::remedy);
+        talk::fail_with_remedy(&error, remedy, error.exit_code())
+    })
 }
 
 impl SelectArgs {
-    pub(super) async fn open(&self) -> Result<Backup, Error> {
+    /// Opens it; of layout `packs` alone.
+    pub(super) async fn open_packs(&self) -> Result<Backup, Error> {
+        match self.open().await? {
+            Stored::Packs(backup) => Ok(backup),
+            Stored::Chunks(backup) => Err(Error::Chunks(backup.id().clone())),
+        }
+    }
+
+    async fn open(&self) -> Result<Stored, Error> {
         let (url, fragment) = match self.from.split_once('#') {
             Some((url, id)) => (url, Some(id)),
             None => (self.from.as_str(), None),
@@ -206,9 +237,9 @@ impl SelectArgs {
         let repository = repository.with_identities(identities.unwrap_or_default());
         let id = match fragment.unwrap_or(&self.id) {
             "latest" => repository.latest().await?,
-            id => id.parse::<BackupId>().map_err(|_| Error::Id(id.to_owned()))?,
+            id => BackupId::foreign(id).ok_or_else(|| Error::Id(id.to_owned()))?,
         };
-        Ok(repository.backup(&id).await?)
+        Ok(repository.open_backup(&id).await?)
     }
 }
 
@@ -268,14 +299,22 @@ fn decrypt_key(path: &Path) -> Result<Arc<Key>, Error> {
 
 /// Runs `restore`.
 pub(super) async fn run(args: Args, output: Output) -> ExitCode {
+    let (stash, started) = (args.stash.clone(), Instant::now());
+    let restored = from_anywhere(args, output).await;
+    let error = restored.as_ref().err().map(|error| talk::sentence(error));
+    let is_told = stash.tell_restore(error.as_deref(), started.elapsed());
+    let code = conclude(restored);
+    if is_told { ExitCode::Success } else { code }
+}
+
+async fn from_anywhere(args: Args, output: Output) -> Result<ExitCode, Error> {
     let file = |kind: &str| args.select.from.strip_prefix(kind).map(PathBuf::from);
-    let restored = match (file("datadir:"), file("xbstream:"), file("tar:")) {
+    match (file("datadir:"), file("xbstream:"), file("tar:")) {
         (Some(directory), ..) => finish_in_place(args, &directory, output).await,
         (_, Some(stream), _) => restore_file(args, StreamSource::Xbstream(stream), output).await,
         (_, _, Some(archive)) => restore_file(args, StreamSource::Tar(archive), output).await,
         (None, None, None) => restore(args, output).await,
-    };
-    conclude(restored)
+    }
 }
 
 /// What `backup --to datadir:` made needs only what comes after the files.
@@ -311,22 +350,29 @@ async fn restore(args: Args, output: Output) -> Result<ExitCode, Error> {
     let stop = Stop::listen().map_err(Error::Signals)?;
     let target = args.to.clone().ok_or(Error::NoTarget)?;
     let backup = args.select.open().await?;
-    if backup.manifest().method == Method::Dump {
-        return Err(Error::Dump(backup.manifest().backup_id.clone()));
+    if backup.manifest().is_some_and(|manifest| manifest.method == Method::Dump) {
+        return Err(Error::Dump(backup.id().clone()));
     }
     let progress = Arc::default();
-    talk::say(&format!("restoring {} into {}", backup.manifest().backup_id, target.display()));
+    talk::say(&format!("restoring {} into {}", backup.id(), target.display()));
     let config = args.config(target, &progress)?;
     let ended = CancellationToken::new();
     let shown = tokio::spawn(show(Arc::clone(&progress), ended.clone()));
     let restored = tokio::select! {
-        restored = restore::restore(&backup, &config) => restored.map_err(Error::from),
+        restored = restore_stored(&backup, &config) => restored.map_err(Error::from),
         code = stop.requested() => Err(Error::Stopped(code)),
     };
     ended.cancel();
     let _ = shown.await;
-    answer_restored(&restored?, Some(backup.manifest()), output);
+    answer_restored(&restored?, Some(backup.id()), output);
     Ok(ExitCode::Success)
+}
+
+async fn restore_stored(backup: &Stored, config: &RestoreConfig) -> Result<Restored, RestoreError> {
+    match backup {
+        Stored::Packs(backup) => restore::restore(backup, config).await,
+        Stored::Chunks(backup) => restore::restore_chunks(backup, config).await,
+    }
 }
 
 /// A line every few seconds until `ended`.
@@ -345,8 +391,8 @@ async fn show(progress: Arc<ReadProgress>, ended: CancellationToken) {
     }
 }
 
-fn answer_restored(restored: &Restored, manifest: Option<&Manifest>, output: Output) {
-    let id = manifest.map(|manifest| manifest.backup_id.to_string());
+fn answer_restored(restored: &Restored, id: Option<&BackupId>, output: Output) {
+    let id = id.map(BackupId::to_string);
     let directory = restored.directory.display().to_string();
     match output {
         Output::Json => talk::answer(
@@ -376,13 +422,19 @@ fn name(id: &Option<String>) -> &str {
 
 /// Runs `list`.
 pub(super) async fn list(args: ListArgs, output: Output) -> ExitCode {
-    let listed =
-        async { Repository::open_with(&args.from, &args.store.options()).await?.list().await };
-    conclude(listed.await.map_err(Error::from).map(|listed| answer_list(&listed, output)))
+    let listed = async {
+        let repository = Repository::open_with(&args.from, &args.store.options()).await?;
+        Ok((repository.list().await?, repository.list_foreign().await?))
+    };
+    let listed: Result<_, RepositoryError> = listed.await;
+    conclude(listed.map_err(Error::from).map(|(ours, mut foreign)| {
+        foreign.retain(|backup| backup.fault.is_none());
+        answer_list(&ours, &foreign, output)
+    }))
 }
 
 /// A backup whose manifest cannot be read is shown and makes the answer a failure.
-fn answer_list(listed: &[Listed], output: Output) -> ExitCode {
+fn answer_list(listed: &[Listed], foreign: &[Foreign], output: Output) -> ExitCode {
     let mut code = ExitCode::Success;
     let mut rows = Vec::new();
     for backup in listed {
@@ -393,65 +445,133 @@ fn answer_list(listed: &[Listed], output: Output) -> ExitCode {
     }
     match output {
         Output::Json => {
-            let manifests: Vec<_> = rows.iter().map(|(_, manifest)| manifest).collect();
-            talk::answer(&serde_json::json!(manifests).to_string());
+            let ours = rows.iter().map(|(_, manifest)| serde_json::json!(manifest));
+            let foreign = foreign.iter().map(|backup| serde_json::json!(backup));
+            let all: Vec<_> = ours.chain(foreign).collect();
+            talk::answer(&serde_json::json!(all).to_string());
         }
-        Output::Text => rows.iter().for_each(|(backup, manifest)| {
-            talk::answer(&format!(
-                "{}  {}  {}  {}  {}:{}",
-                backup.id,
-                manifest.group,
-                manifest.donor.name,
-                HumanBytes(manifest.totals.file_bytes),
-                manifest.state.uuid,
-                manifest.state.seqno_at_least,
-            ));
-        }),
+        Output::Text => {
+            rows.iter().for_each(|(backup, manifest)| {
+                talk::answer(&format!(
+                    "{}  {}  {}  {}  {}:{}",
+                    backup.id,
+                    manifest.group,
+                    manifest.donor.name,
+                    HumanBytes(manifest.totals.file_bytes),
+                    manifest.state.uuid,
+                    manifest.state.seqno_at_least,
+                ));
+            });
+            for backup in foreign {
+                talk::answer(&format!(
+                    "{}  {}  by another program  {}  stored {}",
+                    backup.backup_id,
+                    backup.cluster.as_deref().unwrap_or("-"),
+                    HumanBytes(backup.stored_bytes),
+                    backup.stored,
+                ));
+            }
+        }
     }
     code
 }
 
 /// Runs `show`.
 pub(super) async fn show_manifest(args: SelectArgs) -> ExitCode {
-    let shown = args.open().await.map(|backup| {
-        let text = serde_json::to_string_pretty(backup.manifest()).unwrap_or_default();
-        talk::answer(&text);
-        ExitCode::Success
-    });
-    conclude(shown)
+    let shown = async {
+        let shown = match args.open().await? {
+            Stored::Packs(backup) => serde_json::json!(backup.manifest()),
+            Stored::Chunks(backup) => match backup.manifest() {
+                Some(manifest) => serde_json::json!(manifest),
+                None => serde_json::json!({
+                    "backup": backup.describe(),
+                    "summary": backup.summary().await,
+                }),
+            },
+        };
+        talk::answer(&serde_json::to_string_pretty(&shown).unwrap_or_default());
+        Ok(ExitCode::Success)
+    };
+    conclude(shown.await)
 }
 
 /// Runs `verify`.
-pub(super) async fn verify(args: SelectArgs, output: Output) -> ExitCode {
+pub(super) async fn verify(args: VerifyArgs, output: Output) -> ExitCode {
     conclude(verified(args, output).await)
 }
 
-async fn verified(args: SelectArgs, output: Output) -> Result<ExitCode, Error> {
-    let backup = args.open().await?;
-    let report = backup.verify(&ReadConfig::default()).await?;
+async fn verified(args: VerifyArgs, output: Output) -> Result<ExitCode, Error> {
+    let backup = args.select.open().await?;
+    let config = ReadConfig::default();
+    let (report, parts) = match (&backup, args.pages) {
+        (Stored::Packs(backup), false) => (backup.verify(&config).await?, "packs"),
+        (Stored::Packs(backup), true) => (backup.verify_pages(&config).await?, "packs"),
+        (Stored::Chunks(backup), false) => (backup.verify(&config).await?, "chunks"),
+        (Stored::Chunks(backup), true) => (backup.verify_pages(&config).await?, "chunks"),
+    };
+    for note in &report.notes {
+        talk::say(&format!("note: {note}"));
+    }
     for damage in &report.damage {
         talk::say(&talk::sentence(damage));
     }
-    let id = &backup.manifest().backup_id;
     match output {
-        Output::Json => talk::answer(
-            &serde_json::json!({
-                "backup_id": id,
-                "sound": report.is_sound(),
-                "packs": report.packs,
-                "files": report.files,
-                "bytes": report.bytes,
-                "damage": report.damage.iter().map(|damage| talk::sentence(damage)).collect::<Vec<_>>(),
-            })
-            .to_string(),
-        ),
-        Output::Text if report.is_sound() => talk::answer(&format!(
-            "backup {id} is sound: {} files, {} bytes in {} packs",
-            report.files, report.bytes, report.packs
-        )),
-        Output::Text => talk::answer(&format!("backup {id} is damaged")),
+        Output::Json => answer_verified_json(backup.id(), &report, parts),
+        Output::Text => answer_verified(backup.id(), &report, parts, args.page_list),
     }
     Ok(if report.is_sound() { ExitCode::Success } else { ExitCode::BadData })
+}
+
+fn answer_verified_json(id: &BackupId, report: &VerifyReport, parts: &str) {
+    let damage: Vec<_> = report.damage.iter().map(|damage| talk::sentence(damage)).collect();
+    talk::answer(
+        &serde_json::json!({
+            "backup_id": id,
+            "sound": report.is_sound(),
+            parts: report.packs,
+            "files": report.files,
+            "bytes": report.bytes,
+            "notes": report.notes,
+            "damage": damage,
+            "pages": report.pages,
+        })
+        .to_string(),
+    );
+}
+
+fn answer_verified(id: &BackupId, report: &VerifyReport, parts: &str, list: bool) {
+    if let Some(pages) = &report.pages {
+        answer_pages(pages, list);
+    }
+    talk::answer(&if report.is_sound() {
+        let VerifyReport { files, bytes, packs, .. } = report;
+        format!("backup {id} is sound: {files} files, {bytes} bytes in {packs} {parts}")
+    } else {
+        format!("backup {id} is damaged")
+    });
+}
+
+fn answer_pages(pages: &[FilePages], list: bool) {
+    for file in pages {
+        if let (Some(why), count) = (file.why_unchecked, file.unchecked) {
+            talk::say(&format!("{}: {count} pages not checked: {why}", file.path));
+        }
+        if file.bad > 0 {
+            talk::say(&format!("{}: {} bad pages", file.path, file.bad));
+        }
+        let space = file.space_id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+        for bad in file.bad_pages.iter().filter(|_| list) {
+            talk::answer(&format!("{}\t{space}\t{}\t{}", file.path, bad.page, bad.fault));
+        }
+    }
+    let sum = |count: fn(&FilePages) -> u64| pages.iter().map(count).sum::<u64>();
+    talk::answer(&format!(
+        "pages of {} files: {} sound, {} bad, {} not checked",
+        pages.len(),
+        sum(|file| file.sound),
+        sum(|file| file.bad),
+        sum(|file| file.unchecked),
+    ));
 }
 
 /// Runs `cat`.
@@ -462,8 +582,15 @@ pub(super) async fn cat(args: CatArgs) -> ExitCode {
 async fn write_file(args: CatArgs) -> Result<(), Error> {
     let path = EntryPath::parse(args.file.as_bytes())
         .map_err(|source| Error::Path { name: args.file.clone(), source })?;
-    let backup = args.select.open().await?;
-    let pieces = backup.read_file(&path)?;
+    match args.select.open().await? {
+        Stored::Packs(backup) => write_pieces(backup.read_file(&path)?).await,
+        Stored::Chunks(backup) => write_pieces(backup.read_file(&path)?).await,
+    }
+}
+
+async fn write_pieces(
+    pieces: impl Stream<Item = Result<Bytes, RepositoryError>>,
+) -> Result<(), Error> {
     tokio::pin!(pieces);
     let mut output = tokio::io::stdout();
     while let Some(piece) = pieces.try_next().await? {

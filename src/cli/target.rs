@@ -9,7 +9,9 @@ use super::{seconds, talk};
 use crate::config::{ByteSize, Target};
 use crate::exit::ExitCode;
 use crate::pipeline::manifest::BackupId;
-use crate::repository::{PackConfig, PackSink, Recipients, RepositoryUrl, StoreOptions};
+use crate::repository::{
+    ChunkConfig, ChunkedSink, PackConfig, PackSink, Recipients, RepositoryUrl, StoreOptions,
+};
 use crate::sink::any::AnySink;
 use crate::sink::copies::{Copies, Policy};
 use crate::sink::datadir::{Datadir, DatadirOptions};
@@ -17,7 +19,7 @@ use crate::sink::discard::Discard;
 use crate::sink::raw::{CommandLine, Raw, RawTarget};
 use crate::sink::spooled::{SpoolOptions, Spooled};
 use crate::sink::tar::{Tar, TarOptions};
-use crate::sink::{Sink as _, SinkError};
+use crate::sink::{Sink, SinkError};
 
 /// Where a backup goes, and how.
 #[derive(Debug, clap::Args)]
@@ -39,6 +41,9 @@ pub(super) struct TargetArgs {
     /// Limit for a command of exec: from the end of its input to its own, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "1800", value_parser = seconds, help_heading = "Target")]
     command_timeout: Duration,
+    /// How a repository holds the backup
+    #[arg(long, value_enum, default_value_t = Layout::Packs, help_heading = "Target")]
+    layout: Layout,
     /// zstd level of a repository's packs, 1 to 19, or none
     #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = compression_level, help_heading = "Target")]
     compression_level: i32,
@@ -52,6 +57,15 @@ pub(super) struct TargetArgs {
     store: StoreArgs,
     #[command(flatten)]
     upload: UploadArgs,
+}
+
+/// `--layout`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Layout {
+    /// Few large objects, compressed and perhaps encrypted
+    Packs,
+    /// What Percona's xbcloud get and operator read: each chunk of the stream an object
+    Xbcloud,
 }
 
 /// What the sinks take.
@@ -82,6 +96,14 @@ impl TargetArgs {
         };
         if self.to.iter().filter(|target| target.is_stdout()).count() > 1 {
             return refuse("only one --to can be standard output");
+        }
+        if self.layout == Layout::Xbcloud && !self.recipient.is_empty() {
+            return refuse(
+                "--layout xbcloud has no encryption; leave --recipient out or take packs",
+            );
+        }
+        if self.layout == Layout::Xbcloud && content == Content::File {
+            return refuse("--layout xbcloud is for physical backups; take packs");
         }
         let has_datadir = self.to.iter().any(|target| matches!(target, Target::Datadir(_)));
         match content {
@@ -122,9 +144,10 @@ impl TargetArgs {
         id: &BackupId,
         content: Content,
     ) -> Result<Copies<AnySink>, SinkError> {
+        let store = StoreOptions { upload_limit: self.upload.limit(), ..self.store.options() };
         let mut opened = Vec::new();
         for target in &self.to {
-            opened.push((target.to_string(), self.sink(target, id, content).await));
+            opened.push((target.to_string(), self.sink(target, id, content, &store).await));
         }
         Copies::new(opened, self.to_policy).await
     }
@@ -134,11 +157,20 @@ impl TargetArgs {
         target: &Target,
         id: &BackupId,
         content: Content,
+        store: &StoreOptions,
     ) -> Result<AnySink, SinkError> {
         Ok(match target {
+            Target::Repository(url) if self.layout == Layout::Xbcloud => {
+                let chunks = self.chunks(url, id, store).await?;
+                let spooled = |sink| AnySink::SpooledChunks(Box::new(sink));
+                let plain = |sink| AnySink::Chunks(Box::new(sink));
+                self.behind_spool(url, chunks, plain, spooled).await?
+            }
             Target::Repository(url) => {
-                let packs = self.packs(url, id).await?;
-                self.behind_spool(url, packs).await?
+                let packs = self.packs(url, id, store).await?;
+                let spooled = |sink| AnySink::Spooled(Box::new(sink));
+                let plain = |sink| AnySink::Packs(Box::new(sink));
+                self.behind_spool(url, packs, plain, spooled).await?
             }
             Target::Datadir(target) => {
                 let options = DatadirOptions { target: target.clone(), sync: true };
@@ -178,25 +210,51 @@ impl TargetArgs {
     }
 
     /// With `--spool`, an object store may be away for a while.
-    async fn behind_spool(
+    async fn behind_spool<S>(
         &self,
         url: &RepositoryUrl,
-        packs: PackSink,
-    ) -> Result<AnySink, SinkError> {
+        sink: S,
+        plain: impl FnOnce(S) -> AnySink,
+        spooled: impl FnOnce(Spooled<S>) -> AnySink,
+    ) -> Result<AnySink, SinkError>
+    where
+        S: Sink<File: 'static> + 'static,
+    {
         let (RepositoryUrl::Cloud(_), Some(directory)) = (url, self.spool.clone()) else {
-            return Ok(AnySink::Packs(Box::new(packs)));
+            return Ok(plain(sink));
         };
         let options = SpoolOptions { directory, bytes_max: self.spool_max.0 };
-        match Spooled::new(packs, options).await {
-            Ok(spooled) => Ok(AnySink::Spooled(Box::new(spooled))),
-            Err((packs, error)) => {
-                packs.abort().await;
+        match Spooled::new(sink, options).await {
+            Ok(sink) => Ok(spooled(sink)),
+            Err((sink, error)) => {
+                sink.abort().await;
                 Err(error)
             }
         }
     }
 
-    async fn packs(&self, url: &RepositoryUrl, id: &BackupId) -> Result<PackSink, SinkError> {
+    async fn chunks(
+        &self,
+        url: &RepositoryUrl,
+        id: &BackupId,
+        store: &StoreOptions,
+    ) -> Result<ChunkedSink, SinkError> {
+        let upload = self.upload.config();
+        let chunks = ChunkConfig {
+            chunks_in_flight: upload.parts_in_flight,
+            upload,
+            store: store.clone(),
+            ..Default::default()
+        };
+        ChunkedSink::create(url, id.clone(), chunks).await
+    }
+
+    async fn packs(
+        &self,
+        url: &RepositoryUrl,
+        id: &BackupId,
+        store: &StoreOptions,
+    ) -> Result<PackSink, SinkError> {
         let recipients = Recipients::parse(self.recipient.iter().map(String::as_str));
         let recipients = recipients.map_err(|error| SinkError::Create {
             target: url.to_string(),
@@ -205,7 +263,7 @@ impl TargetArgs {
         let packs = PackConfig {
             compression_level: self.compression_level,
             recipients,
-            store: self.store.options(),
+            store: store.clone(),
             upload: self.upload.config(),
             ..Default::default()
         };

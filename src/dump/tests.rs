@@ -131,3 +131,17 @@ async fn a_client_that_fails_or_reads_too_little_is_a_failure() {
         assert_eq!(error.exit_code().number(), 74, "{script}: {error}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_backup_of_a_group_is_found_among_those_of_others() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (time, group) in [("20260101", "shop"), ("20260102", "shop"), ("20260103", "blog")] {
+        let id = format!("{time}T000000Z-00000000").parse().expect("a name");
+        let config = DumpConfig { id, group: group.into(), ..config(WHOLE) };
+        dump_into(directory.path(), &config).await.expect("a dump");
+    }
+    let repository = Repository::open(&url(directory.path())).await.expect("a repository");
+    let newest = repository.newest_of("shop").await.expect("read").expect("there is one");
+    assert_eq!(newest.backup_id.as_str(), "20260102T000000Z-00000000");
+    assert!(repository.newest_of("none").await.expect("read").is_none());
+}

@@ -6,16 +6,16 @@
 //! donor's word do, as for a plain stream.
 
 mod openssl_enc;
-mod xbcrypt;
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use galera_protocol::sst::sniff::Layer;
 
 use self::openssl_enc::OpensslEnc;
-use self::xbcrypt::Xbcrypt;
+use crate::unpack::{Decryption, Fault, Key};
 
 pub use openssl_enc::Algorithm;
 
@@ -55,11 +55,27 @@ impl From<DecipherError> for io::Error {
     }
 }
 
+impl From<Fault> for DecipherError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::WrongKey => Self::WrongKey,
+            Fault::Magic
+            | Fault::Truncated
+            | Fault::Checksum(_)
+            | Fault::Range(_)
+            | Fault::Unsupported(_)
+            | Fault::Malformed(_)
+            | Fault::Codec(_) => Self::Damaged,
+        }
+    }
+}
+
 /// Decrypts one connection, in either format.
 #[derive(Debug)]
 pub(super) enum Decryptor {
     OpensslEnc(OpensslEnc),
-    Xbcrypt(Xbcrypt),
+    /// None if the key has a length that AES does not know.
+    Xbcrypt(Option<Decryption>),
 }
 
 impl Decryptor {
@@ -68,7 +84,8 @@ impl Decryptor {
         if layer == Layer::OpensslEnc {
             Some(Self::OpensslEnc(OpensslEnc::new(key)))
         } else if layer == Layer::Xbcrypt {
-            Some(Self::Xbcrypt(Xbcrypt::new(&key.secret)))
+            let key = Key::new(key.secret.clone()).ok();
+            Some(Self::Xbcrypt(key.map(|key| Decryption::new(Arc::new(key)))))
         } else {
             None
         }
@@ -84,9 +101,22 @@ impl Decryptor {
         match (self, has_ended) {
             (Self::OpensslEnc(decryptor), false) => decryptor.push(input, output),
             (Self::OpensslEnc(decryptor), true) => decryptor.finish(input, output),
-            (Self::Xbcrypt(decryptor), false) => decryptor.push(input, output),
-            (Self::Xbcrypt(_), true) if input.is_empty() => Ok(()),
-            (Self::Xbcrypt(_), true) => Err(DecipherError::Truncated),
+            (Self::Xbcrypt(None), _) => Err(DecipherError::WrongKey),
+            (Self::Xbcrypt(Some(decryptor)), false) => push_chunks(decryptor, input, output),
+            (Self::Xbcrypt(Some(decryptor)), true) if decryptor.is_complete() => Ok(()),
+            (Self::Xbcrypt(Some(_)), true) => Err(DecipherError::Truncated),
         }
     }
+}
+
+fn push_chunks(
+    decryptor: &mut Decryption,
+    input: &mut BytesMut,
+    output: &mut BytesMut,
+) -> Result<(), DecipherError> {
+    let mut input = input.split().freeze();
+    while let Some(plain) = decryptor.next(&mut input)? {
+        output.extend_from_slice(&plain);
+    }
+    Ok(())
 }

@@ -12,6 +12,7 @@ mod support;
 
 mod arbitrator;
 mod attacked;
+mod documented;
 mod donor_failures;
 mod every_sink;
 mod examples;
@@ -20,6 +21,7 @@ mod main_job;
 mod membership;
 mod percona;
 mod refusals;
+mod stand_alone;
 mod stopping;
 mod timing;
 mod tls;

@@ -155,6 +155,11 @@ impl Cluster {
         self.expected_errors = &["WSREP_SST: ", "wsrep_sst_mariabackup", "wsrep_sst_xtrabackup-v2"];
     }
 
+    /// From now on the servers may log that they do not know Percona's method, which is asked for first.
+    pub(crate) fn expect_unknown_method(&mut self) {
+        self.expected_errors = &["wsrep_sst_xtrabackup-v2"];
+    }
+
     /// How many of its servers run.
     pub(crate) fn running_nodes(&mut self) -> usize {
         self.nodes.iter_mut().filter_map(|node| node.is_running().then_some(())).count()

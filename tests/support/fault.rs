@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     Corrupts,
     /// The stream stops in the middle and stays open, until the fault is taken away.
     Stalls,
+    /// All is sent and the connection is closed, but the donor does not say so, until the fault is taken away.
+    Lingers,
 }
 
 impl Fault {
@@ -40,6 +42,7 @@ impl Fault {
             Self::Truncates => "truncates",
             Self::Corrupts => "corrupts",
             Self::Stalls => "stalls",
+            Self::Lingers => "lingers",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What GCS reports upwards.
 
+use bytes::Bytes;
+
 use super::code::CodeMessage;
 use super::donor::Refusal;
 use super::donor::names::NameProblem;
@@ -56,6 +58,8 @@ pub enum Event {
         /// The position that the donor reports; informative only.
         seqno: Seqno,
     },
+    /// The group has chosen us as donor: somebody waits for our state.
+    DonationBegun(Box<Donation>),
     /// The donor is not in the group any more: the transfer is lost.
     DonorLost {
         /// The donor.
@@ -119,6 +123,21 @@ pub struct Acceptance {
     /// False if releases in the group may have chosen differently: only a connection from the
     /// donor proves it.
     pub is_certain: bool,
+}
+
+/// What we were asked for as donor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Donation {
+    /// Who asked.
+    pub requester: NodeId,
+    /// Its name.
+    pub requester_name: Name,
+    /// The group's history.
+    pub state: StateId,
+    /// The position that the state has at least: the last seqno before the request.
+    pub seqno: Seqno,
+    /// What it asked for: [`super::state_request::RequestBody`].
+    pub request: Bytes,
 }
 
 /// What a request waits for.
