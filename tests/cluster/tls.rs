@@ -237,8 +237,15 @@ fn a_tls_group_is_looked_at_and_refuses_whoever_does_not_fit() {
     let mut cluster = Cluster::start_set_up(2, |server| {
         server.set_provider(&group_options(&node, &ca));
     });
-    let doctor = with_keys(looking(&cluster, "doctor"), &node, &ca);
-    let outcome = doctor.flag("--to", "null:").run(seconds(60)).expect(&[0]);
+    let views = |cluster: &Cluster| -> u64 {
+        cluster.node(0).status("wsrep_cluster_conf_id").parse().expect("a number")
+    };
+    let before = views(&cluster);
+    let doctor = || with_keys(looking(&cluster, "doctor"), &node, &ca).flag("--to", "null:");
+    doctor().switch("--no-join").run(seconds(60)).expect(&[0]);
+    assert_eq!(views(&cluster), before, "a look from outside changes nothing");
+    let outcome = doctor().run(seconds(60)).expect(&[0]);
+    assert_eq!(views(&cluster), before + 2, "one join and one leave");
     let report = outcome.json();
     assert_eq!(report["level"], "ok", "{report}");
     let lines = report["lines"].as_array().expect("lines");
