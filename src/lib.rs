@@ -17,6 +17,7 @@
 //! | [`capture`], [`decode`] | captured traffic into what it says |
 //! | [`proxy`] | between two members: passes on, tells, and breaks on purpose |
 //! | [`backup`] | the main job: all of the above in order |
+//! | [`pages`] | InnoDB's pages and their checksums |
 //! | [`dump`] | a stand-alone server: a logical dump into a sink and back |
 //! | [`outcome`] | who is told how a job ended |
 //! | [`donate`] | the other side: a donor without a database, and a group for it |
@@ -42,6 +43,7 @@ pub mod member;
 pub mod net;
 pub mod ops;
 pub mod outcome;
+pub mod pages;
 pub mod pipeline;
 pub mod proxy;
 pub mod repository;

@@ -192,6 +192,8 @@ pub struct Evs {
     outputs: VecDeque<Output>,
     steps: VecDeque<Step>,
     is_leave_pending: bool,
+    /// Who goes on without us, by the INSTALL that confirmed our leave.
+    release: Option<View>,
     installs: install::Installs,
     isolated_until: Option<Instant>,
     last_inactivity_check: Instant,
@@ -230,6 +232,7 @@ impl Evs {
             outputs: VecDeque::new(),
             steps: VecDeque::new(),
             is_leave_pending: false,
+            release: None,
             installs: install::Installs::default(),
             isolated_until: None,
             last_inactivity_check: Instant::ZERO,

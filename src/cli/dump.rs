@@ -175,11 +175,7 @@ fn finish_dump(
                 (DumpError::Stopped, Some(signal)) => signal,
                 _ => error.exit_code(),
             };
-            talk::fail(&error, code);
-            if let Some(remedy) = error.remedy() {
-                talk::say(&format!("try: {remedy}"));
-            }
-            code
+            talk::fail_with_remedy(&error, error.remedy(), code)
         }
     }
 }
@@ -213,7 +209,7 @@ pub(super) async fn load(args: LoadArgs) -> ExitCode {
 
 async fn loaded(args: LoadArgs) -> Result<ExitCode, restore::Error> {
     let stop = Stop::listen().map_err(restore::Error::Signals)?;
-    let backup = args.select.open().await?;
+    let backup = args.select.open_packs().await?;
     let config = LoadConfig {
         command: args.command,
         verify_first: !args.skip_verify,

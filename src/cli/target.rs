@@ -9,7 +9,9 @@ use super::{seconds, talk};
 use crate::config::{ByteSize, Target};
 use crate::exit::ExitCode;
 use crate::pipeline::manifest::BackupId;
-use crate::repository::{PackConfig, PackSink, Recipients, RepositoryUrl, StoreOptions};
+use crate::repository::{
+    ChunkConfig, ChunkedSink, PackConfig, PackSink, Recipients, RepositoryUrl, StoreOptions,
+};
 use crate::sink::any::AnySink;
 use crate::sink::copies::{Copies, Policy};
 use crate::sink::datadir::{Datadir, DatadirOptions};
@@ -17,7 +19,7 @@ use crate::sink::discard::Discard;
 use crate::sink::raw::{CommandLine, Raw, RawTarget};
 use crate::sink::spooled::{SpoolOptions, Spooled};
 use crate::sink::tar::{Tar, TarOptions};
-use crate::sink::{Sink as _, SinkError};
+use crate::sink::{Sink, SinkError};
 
 /// Where a backup goes, and how.
 #[derive(Debug, clap::Args)]
@@ -39,16 +41,31 @@ pub(super) struct TargetArgs {
     /// Limit for a command of exec: from the end of its input to its own, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "1800", value_parser = seconds, help_heading = "Target")]
     command_timeout: Duration,
+    /// How a repository holds the backup
+    #[arg(long, value_enum, default_value_t = Layout::Packs, help_heading = "Target")]
+    layout: Layout,
     /// zstd level of a repository's packs, 1 to 19, or none
     #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = compression_level, help_heading = "Target")]
     compression_level: i32,
     /// Encrypt a repository's packs for this age recipient (age1…); may be given more than once
     #[arg(long, value_name = "RECIPIENT", help_heading = "Target")]
     recipient: Vec<String>,
+    /// Store the key of a donor's encrypted tablespaces even where the target is not encrypted
+    #[arg(long, help_heading = "Target")]
+    allow_plain_keys: bool,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
     upload: UploadArgs,
+}
+
+/// `--layout`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Layout {
+    /// Few large objects, compressed and perhaps encrypted
+    Packs,
+    /// What Percona's xbcloud get and operator read: each chunk of the stream an object
+    Xbcloud,
 }
 
 /// What the sinks take.
@@ -80,6 +97,14 @@ impl TargetArgs {
         if self.to.iter().filter(|target| target.is_stdout()).count() > 1 {
             return refuse("only one --to can be standard output");
         }
+        if self.layout == Layout::Xbcloud && !self.recipient.is_empty() {
+            return refuse(
+                "--layout xbcloud has no encryption; leave --recipient out or take packs",
+            );
+        }
+        if self.layout == Layout::Xbcloud && content == Content::File {
+            return refuse("--layout xbcloud is for physical backups; take packs");
+        }
         let has_datadir = self.to.iter().any(|target| matches!(target, Target::Datadir(_)));
         match content {
             Content::File if has_datadir => {
@@ -87,6 +112,17 @@ impl TargetArgs {
             }
             Content::File | Content::Stream => Ok(()),
         }
+    }
+
+    /// Whether what opens a donor's encrypted tablespaces may be stored with them: everywhere it must
+    /// be encrypted, unless the operator does not mind.
+    pub(super) fn keys_may_be_stored(&self) -> bool {
+        let is_protected = |target: &Target| match target {
+            Target::Repository(_) => !self.recipient.is_empty(),
+            Target::Null => true,
+            Target::Datadir(_) | Target::Stream(_) | Target::Tar(_) | Target::Command(_) => false,
+        };
+        self.allow_plain_keys || self.to.iter().all(is_protected)
     }
 
     /// The repositories among the targets, and how to reach them.
@@ -124,9 +160,17 @@ impl TargetArgs {
         store: &StoreOptions,
     ) -> Result<AnySink, SinkError> {
         Ok(match target {
+            Target::Repository(url) if self.layout == Layout::Xbcloud => {
+                let chunks = self.chunks(url, id, store).await?;
+                let spooled = |sink| AnySink::SpooledChunks(Box::new(sink));
+                let plain = |sink| AnySink::Chunks(Box::new(sink));
+                self.behind_spool(url, chunks, plain, spooled).await?
+            }
             Target::Repository(url) => {
                 let packs = self.packs(url, id, store).await?;
-                self.behind_spool(url, packs).await?
+                let spooled = |sink| AnySink::Spooled(Box::new(sink));
+                let plain = |sink| AnySink::Packs(Box::new(sink));
+                self.behind_spool(url, packs, plain, spooled).await?
             }
             Target::Datadir(target) => {
                 let options = DatadirOptions { target: target.clone(), sync: true };
@@ -166,22 +210,43 @@ impl TargetArgs {
     }
 
     /// With `--spool`, an object store may be away for a while.
-    async fn behind_spool(
+    async fn behind_spool<S>(
         &self,
         url: &RepositoryUrl,
-        packs: PackSink,
-    ) -> Result<AnySink, SinkError> {
+        sink: S,
+        plain: impl FnOnce(S) -> AnySink,
+        spooled: impl FnOnce(Spooled<S>) -> AnySink,
+    ) -> Result<AnySink, SinkError>
+    where
+        S: Sink<File: 'static> + 'static,
+    {
         let (RepositoryUrl::Cloud(_), Some(directory)) = (url, self.spool.clone()) else {
-            return Ok(AnySink::Packs(Box::new(packs)));
+            return Ok(plain(sink));
         };
         let options = SpoolOptions { directory, bytes_max: self.spool_max.0 };
-        match Spooled::new(packs, options).await {
-            Ok(spooled) => Ok(AnySink::Spooled(Box::new(spooled))),
-            Err((packs, error)) => {
-                packs.abort().await;
+        match Spooled::new(sink, options).await {
+            Ok(sink) => Ok(spooled(sink)),
+            Err((sink, error)) => {
+                sink.abort().await;
                 Err(error)
             }
         }
+    }
+
+    async fn chunks(
+        &self,
+        url: &RepositoryUrl,
+        id: &BackupId,
+        store: &StoreOptions,
+    ) -> Result<ChunkedSink, SinkError> {
+        let upload = self.upload.config();
+        let chunks = ChunkConfig {
+            chunks_in_flight: upload.parts_in_flight,
+            upload,
+            store: store.clone(),
+            ..Default::default()
+        };
+        ChunkedSink::create(url, id.clone(), chunks).await
     }
 
     async fn packs(

@@ -16,6 +16,7 @@ mod context;
 pub mod dynamic;
 mod failure;
 pub mod handshake;
+mod key_log;
 mod keys;
 pub mod locate;
 mod pem;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use galera_sst::pipeline::manifest::{BackupId, Manifest};
-use galera_sst::repository::{PackConfig, PackSink, ReadConfig, Repository, RepositoryUrl};
+use galera_sst::repository::{
+    ChunkConfig, ChunkedSink, PackConfig, PackSink, ReadConfig, Repository, RepositoryUrl,
+};
 use galera_sst::sink::any::AnySink;
 use galera_sst::sink::copies::{Copies, Policy};
 use galera_sst::sink::datadir::{Datadir, DatadirOptions, Grastate, MANIFEST_NAME};
@@ -101,6 +103,51 @@ impl Subject for RawSubject {
 
     async fn visible(&self) -> Option<Files> {
         let stream = fs::read(self.0.path().join("backup.xb")).ok()?;
+        Some(files_of_stream(&stream).expect("a whole stream"))
+    }
+
+    fn is_untouched(&self) -> bool {
+        is_empty(self.0.path())
+    }
+}
+
+/// A repository in Percona's layout, in chunks small enough that files have several.
+pub(crate) struct ChunkedSubject(TempDir);
+
+impl ChunkedSubject {
+    pub(crate) fn url(&self) -> RepositoryUrl {
+        RepositoryUrl::from_directory(self.0.path())
+    }
+
+    pub(crate) fn place(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Subject for ChunkedSubject {
+    type Sink = ChunkedSink;
+
+    /// In memory where there is such a place: every chunk is a file that is synced.
+    fn new() -> Self {
+        let made = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self(made.expect("temporary directory"))
+    }
+
+    async fn sink(&self) -> Result<ChunkedSink, SinkError> {
+        let config =
+            ChunkConfig { chunk_bytes: 700, pending_bytes_max: 1500, ..ChunkConfig::default() };
+        ChunkedSink::create(&self.url(), BackupId::generate(), config).await
+    }
+
+    /// As another program reads it: all chunks of each file in order are a stream.
+    async fn visible(&self) -> Option<Files> {
+        let repository = Repository::open(&self.url()).await.expect("repository");
+        let id = repository.list().await.expect("list").pop()?.id;
+        let mut objects = Files::new();
+        gather(&self.0.path().join(id.as_str()), "", &mut objects);
+        objects.remove("manifest.json").expect("manifest");
+        // By name: a file's chunks come in the order of their numbers.
+        let stream: Vec<u8> = objects.into_values().flatten().collect();
         Some(files_of_stream(&stream).expect("a whole stream"))
     }
 

@@ -163,6 +163,7 @@ fn of_group(event: &gcs::Event) -> Option<Seen> {
         | gcs::Event::RequestSent { .. }
         | gcs::Event::RequestWaiting(_)
         | gcs::Event::RequestRefused(_)
+        | gcs::Event::DonationBegun(_)
         | gcs::Event::LeaveAdvised(_)
         | gcs::Event::Dropped { .. }
         | gcs::Event::Left => None,

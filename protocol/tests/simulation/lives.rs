@@ -12,6 +12,9 @@ use crate::process::{Kind, Process};
 use crate::tcp::Host;
 use crate::world::World;
 
+/// After three rounds without a group, or six without all of it, the operator is asked.
+const FRUITLESS_ROUNDS_MAX: u32 = 6;
+
 /// Most hosts that a life has.
 const NAMES: [&str; 5] = ["h1", "h2", "h3", "h4", "h5"];
 
@@ -260,7 +263,8 @@ impl Life {
     /// servers would wait for ever, the operator founds the group anew; but links and order must
     /// have healed by themselves even then.
     fn come_together(&mut self) {
-        for _ in 0..3 {
+        let mut fruitless = 0;
+        while fruitless < FRUITLESS_ROUNDS_MAX {
             self.start_everybody();
             // What went wrong last may not have been noticed yet.
             if self.is_whole_within(40) {
@@ -269,6 +273,8 @@ impl Life {
                     return;
                 }
             }
+            // Some may only wait to be started again, now that the others are well.
+            fruitless += if self.world.is_whole() { 1 } else { 2 };
         }
         self.world.expect(60, "one view of everybody", World::is_connected);
         let cause = Cause::find(&self.world);

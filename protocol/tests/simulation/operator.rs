@@ -76,8 +76,14 @@ impl Cause {
     /// Most lives of a thousand that may end so.
     pub(crate) const fn per_mille_max(self) -> u64 {
         match self {
+            Self::Forgotten => 160,
+            Self::NobodyHasState => 95,
+            Self::Marked => 65,
+            Self::Left | Self::Banned => 45,
+            Self::NobodyRemembers => 40,
+            Self::Stranger => 10,
+            Self::Split | Self::DifferentViews | Self::NoDonor => 3,
             Self::Unexplained => 0,
-            _other => 400,
         }
     }
 
@@ -134,7 +140,7 @@ fn of_missing(world: &World, missing: &BTreeSet<NodeId>) -> Cause {
             Cause::Unexplained
         } else if is_among(node, &oracle.banned) {
             Cause::Banned
-        } else if is_among(node, &oracle.leavers) {
+        } else if is_among(node, &oracle.leavers) || is_among(node, &oracle.departed) {
             Cause::Left
         } else if is_among(node, &oracle.forgotten) {
             Cause::Forgotten

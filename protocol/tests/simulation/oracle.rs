@@ -4,18 +4,21 @@
 //! The rules of one layer alone are checked by that layer's own simulation; here it is the whole
 //! stack, so a rule that is broken below shows up as a disagreement above.
 
+mod succession;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use galera_protocol::evs;
 use galera_protocol::gcs::{self, state::StateKind};
-use galera_protocol::id::{NodeId, Segment, ViewId, ViewKind};
+use galera_protocol::id::{NodeId, ViewId, ViewKind};
 use galera_protocol::member::Passed;
 use galera_protocol::message::Delivery;
 use galera_protocol::pc::{self, SavedView};
-use galera_protocol::view::{Component, View};
+use galera_protocol::view::View;
 
 use crate::coverage::{Coverage, Seen};
 use crate::process::Process;
+use succession::Installed;
 
 pub(crate) type Checked = Result<(), String>;
 
@@ -50,6 +53,25 @@ struct Order {
     has_ended: bool,
 }
 
+/// How far a member has come in the group's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Position {
+    /// The primary view it stands in; configurations may have the same number on two sides.
+    view: ViewNumber,
+    state: galera_protocol::id::StateId,
+    seqno: gcs::Seqno,
+    has_data: bool,
+}
+
+impl Position {
+    /// Only those who have the data count for the position (spec 04 §12, 4 and 5): what members
+    /// without it have received alone is lost in the next configuration.
+    fn forbids(&self, next: &Self) -> bool {
+        let is_kept = self.has_data || self.view == next.view;
+        is_kept && self.state == next.state && next.seqno < self.seqno
+    }
+}
+
 /// The messages of each view and company, which all who share both deliver alike.
 #[derive(Debug, Default)]
 struct Sequences {
@@ -63,15 +85,6 @@ impl Sequences {
         self.messages.resize_with(self.messages.len().max(place + 1), Vec::new);
         place
     }
-}
-
-/// What all members that install one primary view agree on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Installed {
-    is_bootstrap: bool,
-    members: BTreeMap<NodeId, Segment>,
-    to_seq: i64,
-    weights: BTreeMap<NodeId, u32>,
 }
 
 /// Where every member of a primary view stands after the same messages.
@@ -89,6 +102,8 @@ pub(crate) struct Oracle {
     passages: BTreeMap<(ViewNumber, Company, ViewNumber), [usize; 2]>,
     /// Primary views in the order of their first installation.
     chain: Vec<(ViewId, Installed)>,
+    /// Those before the operator began anew.
+    past: Vec<(ViewId, Installed)>,
     /// Which lives have installed a primary view.
     installers: BTreeMap<ViewNumber, BTreeSet<NodeId>>,
     /// What lives were started from.
@@ -96,9 +111,11 @@ pub(crate) struct Oracle {
     /// A primary view that Galera's rules allow beside another, until somebody asks.
     split: Option<ViewId>,
     standings: BTreeMap<(ViewNumber, i64), Standing>,
-    positions: BTreeMap<NodeId, (galera_protocol::id::StateId, gcs::Seqno)>,
+    positions: BTreeMap<NodeId, Position>,
     /// Lives that were told to leave.
     pub(crate) leavers: BTreeSet<NodeId>,
+    /// Lives that left by themselves, for want of a primary component.
+    pub(crate) departed: BTreeSet<NodeId>,
     /// Who was banned: a group may recover without them.
     pub(crate) banned: BTreeSet<NodeId>,
     /// Lives whose machine has started anew without its saved view. A recovery can do without them
@@ -256,89 +273,6 @@ impl Oracle {
         }
     }
 
-    /// Primary views form one chain: each has a quorum of the one before, or all of it.
-    fn install(&mut self, process: &Process, component: Component) -> Checked {
-        let Component { id, is_bootstrap, members } = component;
-        ensure(members.contains_key(&process.me), || format!("not in its primary view {id}"))?;
-        let known = process.pc().known();
-        let weight = |node: &NodeId| known.get(node).and_then(|entry| entry.weight).unwrap_or(0);
-        let weights = members.keys().map(|node| (*node, u32::from(weight(node)))).collect();
-        // The position is compared with every message; a later one may have been delivered since.
-        let installed = Installed { is_bootstrap, members, to_seq: 0, weights };
-        self.installers.entry(number(id)).or_default().insert(process.me);
-        if let Some((_, same)) = self.chain.iter().find(|(known, _)| *known == id) {
-            let (mine, theirs) = (&installed.members, &same.members);
-            return ensure(mine == theirs && same.is_bootstrap == is_bootstrap, || {
-                format!("primary view {id}: {installed:?}, for others {same:?}")
-            });
-        }
-        if let Some((before, last)) = self.chain.last() {
-            let members = installed.members.keys().copied().collect();
-            let goes_on = self.allows_rivals || goes_on(self, last, &members);
-            let is_split = !goes_on && is_bootstrap && self.is_recovery(&members);
-            ensure(goes_on || is_split, || {
-                format!("{id} {installed:?} has no right to follow {before} {last:?}")
-            })?;
-            self.split = is_split.then_some(id).or(self.split);
-            self.coverage.add(Seen::Split, u64::from(is_split));
-        }
-        self.coverage.add(Seen::PrimaryView, 1);
-        self.coverage.add(Seen::Recovery, u64::from(is_bootstrap));
-        self.chain.push((id, installed));
-        Ok(())
-    }
-
-    /// May these nodes form the next primary view?
-    pub(crate) fn may_go_on(&self, members: &BTreeSet<NodeId>) -> bool {
-        self.chain.last().is_none_or(|(_, last)| goes_on(self, last, members))
-    }
-
-    /// Exactly the members of the newest saved view are back, and found it anew. They have a right to that
-    /// even if others have gone on with newcomers from there, which happens when all of them die
-    /// after the INSTALL of the next view became safe for the newcomers and before it did for them
-    /// (spec 03 §4.4): what is on nobody's disk nobody can know.
-    fn is_recovery(&self, members: &BTreeSet<NodeId>) -> bool {
-        let files: Vec<_> = members.iter().filter_map(|node| self.restored.get(node)).collect();
-        let Some(file) = files.iter().max_by_key(|file| file.view.seq) else { return false };
-        let is_one_history = files.len() == members.len()
-            && files.iter().all(|other| other.view.node == file.view.node);
-        let is_everybody = members.len() == file.members.len()
-            && members.iter().zip(file.members.keys()).all(|(now, then)| now.is_same_node(then));
-        let Some(place) = self.chain.iter().position(|(view, _)| *view == file.view) else {
-            return false;
-        };
-        let later =
-            self.chain[place + 1..].iter().filter_map(|(id, _)| self.installers.get(&number(*id)));
-        let knew = |node: &NodeId| members.iter().any(|member| member.is_same_node(node));
-        is_one_history && is_everybody && !later.flatten().any(knew)
-    }
-
-    /// A life that begins with what an earlier one has saved, or saves its own first view.
-    pub(crate) fn note_saved(&mut self, saved: &SavedView) {
-        if !saved.members.contains_key(&saved.me) {
-            self.restored.insert(saved.me, saved.clone());
-        }
-    }
-
-    /// Has a second primary view come about beside another, by the rules?
-    pub(crate) fn take_split(&mut self) -> Option<ViewId> {
-        self.split.take()
-    }
-
-    /// Votes have changed since the last primary view was installed.
-    pub(crate) fn note_votes(&mut self, process: &Process) {
-        let Some((_, last)) = self.chain.last_mut() else { return };
-        for (node, weight) in &mut last.weights {
-            let known = process.pc().known().get(node).and_then(|entry| entry.weight);
-            *weight = known.map_or(*weight, u32::from);
-        }
-    }
-
-    /// A founder starts the chain anew, because the operator says so.
-    pub(crate) fn forget_chain(&mut self) {
-        self.chain.clear();
-    }
-
     /// The same messages of one primary view lead everybody to the same table.
     fn check_standing(&mut self, process: &Process) -> Checked {
         if !process.is_primary() {
@@ -352,9 +286,11 @@ impl Oracle {
         let rows = gcs.members().iter().filter(|_| is_agreed).map(row).collect();
         let standing: Standing = (gcs.state(), facts, rows);
         if let Some((_, state, seqno, _)) = standing.1 {
-            let before = self.positions.insert(process.me, (state, seqno));
-            let goes_back = before.is_some_and(|(was, at)| was == state && seqno < at);
-            ensure(!goes_back, || format!("position {seqno:?} after {before:?}"))?;
+            let view = number(status.view);
+            let now = Position { view, state, seqno, has_data: process.has_data() };
+            let before = self.positions.insert(process.me, now);
+            let goes_back = before.as_ref().is_some_and(|before| before.forbids(&now));
+            ensure(!goes_back, || format!("position {now:?} after {before:?}"))?;
         }
         let key = (number(status.view), status.to_seq);
         let same = self.standings.entry(key).or_insert_with(|| standing.clone());
@@ -362,20 +298,4 @@ impl Oracle {
             format!("at {key:?} the group is {standing:?}, for others {same:?}")
         })
     }
-}
-
-/// Do these members follow that primary view, as most of its votes or as all who can be missed?
-fn goes_on(oracle: &Oracle, last: &Installed, next: &BTreeSet<NodeId>) -> bool {
-    let is_in_next = |node: &&NodeId| next.iter().any(|member| member.is_same_node(node));
-    let sum = |nodes: &mut dyn Iterator<Item = &NodeId>| -> u32 {
-        nodes.map(|node| last.weights.get(node).copied().unwrap_or(0)).sum()
-    };
-    let total = sum(&mut last.members.keys());
-    let stayed = sum(&mut last.members.keys().filter(is_in_next));
-    let has_left = |node: &&NodeId| oracle.leavers.contains(node) && !is_in_next(node);
-    let left = sum(&mut last.members.keys().filter(has_left));
-    let is_out = |node: &NodeId| oracle.banned.contains(node) || oracle.forgotten.contains(node);
-    let is_missed = |node: &NodeId| !is_in_next(&node) && !has_left(&node) && !is_out(node);
-    let is_whole = !last.members.keys().any(is_missed);
-    2 * stayed + left > total || is_whole
 }

@@ -171,6 +171,11 @@ impl Process {
         }
     }
 
+    /// Would a server that stopped now have the group's data?
+    pub(crate) fn has_data(&self) -> bool {
+        !self.history().after_stop().group.is_nil()
+    }
+
     /// A server that gives up waiting for a primary component leaves without being told.
     pub(crate) fn leaves_by_itself(&self) -> bool {
         match &self.stack {

@@ -13,6 +13,24 @@ use crate::summary::Summary;
 /// Lives of an ordinary test run.
 const SEEDS: u64 = 1000;
 
+/// Lives that once found something, beyond those of an ordinary run.
+const FOUND: [(u64, &str); 14] = [
+    (500_966, "a saved view is founded anew beside its successor"),
+    (501_593, "a re-bootstrap without members that are still primary is refused"),
+    (505_988, "the majority goes on without the only member that has the data"),
+    (507_512, "the same"),
+    (509_372, "the same, without a primary view of its own"),
+    (511_075, "a second change before the installation is judged by the view before"),
+    (511_338, "a guest forgot its identity though nobody had heard of its leave"),
+    (512_145, "guests that were sent away are started again when the group is well"),
+    (514_467, "the majority goes on without the only member that has the data"),
+    (514_610, "a guest forgot its identity though nobody had heard of its leave"),
+    (515_029, "the same"),
+    (515_603, "servers gave up one after the other, and forgot"),
+    (515_957, "the same"),
+    (517_419, "a guest forgot its identity though nobody had heard of its leave"),
+];
+
 /// Lives in which a planted bug has to show.
 const SEEDS_PER_BUG: u64 = 200;
 
@@ -83,13 +101,17 @@ fn record(summary: &mut Summary, progress: &Progress, seed: u64, result: Result<
     }
 }
 
-/// All lives below the number that is told are done, but for those that other threads are at.
+/// What a run that is interrupted has done: the next one can begin there, but for the few lives that
+/// other threads are still at.
 #[expect(clippy::print_stderr, reason = "for people who watch many seeds")]
 fn tell(progress: &Progress, first: u64, seeds: u64) {
     let done = progress.done.fetch_add(1, Ordering::Relaxed) + 1;
     if done % PROGRESS_PERIOD == 0 || done == seeds {
         let failed = progress.failed.load(Ordering::Relaxed);
-        eprintln!("{done} of {seeds} lives from seed {first}, {failed} failed");
+        let next = first + done;
+        eprintln!(
+            "{done} of {seeds} lives from seed {first}, {failed} failed; next: --first {next}"
+        );
     }
 }
 
@@ -125,6 +147,14 @@ fn groups_survive_random_lives() {
     let failed = summary.failed();
     assert!(failed.is_empty(), "replay with scripts/simulate --seed N: {failed:?}");
     assert_eq!(summary.excessive(), None, "{summary}");
+}
+
+#[test]
+fn lives_that_once_found_something_go_as_they_must() {
+    for (seed, found) in FOUND {
+        let outcome = attempt(seed, Terms::default());
+        assert!(outcome.is_ok(), "{found}: {}", outcome.err().unwrap_or_default());
+    }
 }
 
 /// A simulation that finds nothing may only be blind (`docs/planted-bugs.md`).

@@ -231,7 +231,11 @@ impl Tcp {
         };
         self.next = None;
         let mut arrivals = Vec::new();
-        for connection in self.connections.extract_if(.., |connection| is_between(connection)) {
+        let (broken, kept) =
+            core::mem::take(&mut self.connections).into_iter().partition(is_between);
+        self.connections = kept;
+        let broken: Vec<Connection> = broken;
+        for connection in broken {
             for end in connection.ends.into_iter().filter(|end| end.is_open) {
                 let heard = Heard::Closed(LinkEnd::Reset);
                 arrivals.extend(end.link.map(|link| Arrival { to: end.process, link, heard }));

@@ -323,6 +323,9 @@ impl World {
             // Banned for good: it comes back as somebody else.
             self.machines[host].saved = None;
         }
+        if matches!(reason, EndReason::NotPrimary(_)) {
+            self.oracle.departed.insert(process.me);
+        }
         self.machines[host].endings.push(reason.clone());
         if !self.is_proper_end(&reason, process) {
             self.fail(&format!("host {host} ended: {reason:?}"));

@@ -73,7 +73,9 @@ impl World {
         let identity = match self.machines[host].saved.clone() {
             Some(saved) => Identity::Saved(saved),
             None => {
-                self.oracle.forgotten.extend(self.machines[host].last_life.take());
+                let machine = &mut self.machines[host];
+                let ended = machine.process.as_ref().map(|process| process.me);
+                self.oracle.forgotten.extend(machine.last_life.take().into_iter().chain(ended));
                 Identity::Fresh(self.fresh_id(host))
             }
         };
