@@ -30,6 +30,10 @@ const EVENTS_PER_SECOND_MAX: u32 = 50_000;
 /// everything at the same moment for ever.
 const LATENESS_MAX_MICROS: u64 = 10_000;
 
+/// Members that read in batches look at their links so late at most, in microseconds: after a rest,
+/// or because their machine has other things to do.
+const READING_LATE_MAX_MICROS: u64 = 5_000;
+
 /// What the scenario has planned.
 type Plan = Box<dyn FnOnce(&mut World)>;
 
@@ -38,6 +42,9 @@ pub(crate) struct World {
     pub(crate) seed: u64,
     pub(crate) now: Instant,
     pub(crate) random: Random,
+    /// Our members read late, and then everything that has come in: in every other life.
+    reads_in_batches: bool,
+    reading: Random,
     pub(crate) tcp: Tcp,
     pub(crate) machines: Vec<Machine>,
     pub(crate) oracle: Oracle,
@@ -63,6 +70,8 @@ impl World {
             seed,
             now: Instant::ZERO,
             random: Random::new(seed),
+            reads_in_batches: seed % 2 == 1,
+            reading: Random::new(seed ^ 0xba7c),
             tcp: Tcp::new(seed ^ 0x7c9),
             machines: Vec::new(),
             oracle: Oracle::default(),
@@ -255,11 +264,40 @@ impl World {
         if !core::mem::take(&mut process.is_frozen) {
             return;
         }
-        let inbox = core::mem::take(&mut process.inbox);
         self.note(host, || "thaws".into());
-        for (link, heard) in inbox {
+        if self.reads_in_batches(host) {
+            return self.read_batch(host);
+        }
+        let process = self.machines[host].process.as_mut();
+        let inbox = process.map(|process| core::mem::take(&mut process.inbox));
+        for (link, heard) in inbox.unwrap_or_default() {
             self.hear(host, link, heard);
         }
+    }
+
+    fn reads_in_batches(&self, host: Host) -> bool {
+        self.reads_in_batches && !self.machines[host].is_data()
+    }
+
+    /// Looks at the links of this process soon.
+    fn read_later(&mut self, to: tcp::Process) {
+        let late = Duration::from_micros(self.reading.between(0, READING_LATE_MAX_MICROS));
+        self.after(late, move |world| {
+            let process = world.machines[to.host].process.as_ref();
+            if process.is_some_and(|process| process.run == to.run && !process.is_frozen) {
+                world.read_batch(to.host);
+            }
+        });
+    }
+
+    /// Reads everything that has come in, then lets the process act on all of it.
+    fn read_batch(&mut self, host: Host) {
+        let now = self.now;
+        let Some(process) = self.machines[host].process.as_mut() else { return };
+        for (link, heard) in core::mem::take(&mut process.inbox) {
+            process.handle_input(now, Input::Link(input_of(host, link, heard)));
+        }
+        self.settle(host);
     }
 
     // Lines.
@@ -401,29 +439,20 @@ impl World {
         if process.run != to.run || !process.is_running() {
             return;
         }
-        if process.is_frozen {
-            process.inbox.push_back((link, heard));
-        } else {
-            self.hear(to.host, link, heard);
+        let is_frozen = process.is_frozen;
+        if !is_frozen && !self.reads_in_batches(to.host) {
+            return self.hear(to.host, link, heard);
+        }
+        let Some(process) = self.machines[to.host].process.as_mut() else { return };
+        let is_first = process.inbox.is_empty();
+        process.inbox.push_back((link, heard));
+        if is_first && !is_frozen {
+            self.read_later(to);
         }
     }
 
     fn hear(&mut self, host: Host, link: LinkId, heard: Heard) {
-        let input = match heard {
-            Heard::Connected { to, port } => gmcast::Input::Connected {
-                link,
-                local: SocketAddr::new(address(host).ip(), port),
-                remote: address(to),
-            },
-            Heard::Accepted { from, port } => gmcast::Input::Accepted {
-                link,
-                local: address(host),
-                remote: SocketAddr::new(address(from).ip(), port),
-            },
-            Heard::Frame(body) => gmcast::Input::Frame { link, body },
-            Heard::Closed(end) => gmcast::Input::Closed { link, end },
-        };
-        self.input(host, Input::Link(input));
+        self.input(host, Input::Link(input_of(host, link, heard)));
     }
 
     fn input(&mut self, host: Host, input: Input) {
@@ -660,5 +689,22 @@ fn host_at(address: SocketAddr) -> Option<Host> {
             usize::from(ip.octets()[3]).checked_sub(1)
         }
         IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
+fn input_of(host: Host, link: LinkId, heard: Heard) -> gmcast::Input {
+    match heard {
+        Heard::Connected { to, port } => gmcast::Input::Connected {
+            link,
+            local: SocketAddr::new(address(host).ip(), port),
+            remote: address(to),
+        },
+        Heard::Accepted { from, port } => gmcast::Input::Accepted {
+            link,
+            local: address(host),
+            remote: SocketAddr::new(address(from).ip(), port),
+        },
+        Heard::Frame(body) => gmcast::Input::Frame { link, body },
+        Heard::Closed(end) => gmcast::Input::Closed { link, end },
     }
 }
