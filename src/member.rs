@@ -18,7 +18,6 @@ mod link;
 mod links;
 mod outbox;
 mod picture;
-mod rest;
 mod watchdog;
 
 use std::net::SocketAddr;
@@ -56,9 +55,6 @@ pub struct Config {
     pub linger: Duration,
     /// Whether links run inside TLS.
     pub security: Security,
-    /// Rests when that costs nobody anything: the thread sleeps for fractions of a millisecond, so
-    /// only for a process that has nothing else to do.
-    pub rests: bool,
 }
 
 /// Why a member could not be started.

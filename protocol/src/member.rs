@@ -24,7 +24,6 @@
 
 mod config;
 mod event;
-mod pace;
 mod routing;
 mod status;
 #[cfg(any(test, feature = "testing"))]
@@ -45,7 +44,6 @@ use crate::time::{Duration, Instant};
 
 pub use config::{Config, Identity};
 pub use event::{EndReason, Event};
-use pace::Pace;
 pub use status::Status;
 #[cfg(any(test, feature = "testing"))]
 pub use tap::Passed;
@@ -138,9 +136,6 @@ pub struct Member {
     phase: Phase,
     connect_deadline: Option<Instant>,
     opening: Opening,
-    pace: Pace,
-    /// A message of EVS has gone out since the last rest.
-    has_spoken: bool,
     /// The moment of the last input.
     now: Instant,
     #[cfg(any(test, feature = "testing"))]
@@ -236,8 +231,6 @@ impl Member {
             phase,
             connect_deadline: None,
             opening,
-            pace: Pace::default(),
-            has_spoken: false,
             now: Instant::ZERO,
             #[cfg(any(test, feature = "testing"))]
             tap: tap::Tap::default(),
@@ -287,16 +280,6 @@ impl Member {
             self.end_batch();
         }
         self.actions.pop_front()
-    }
-
-    /// How long the member may look away from its links now, after its last word, without making
-    /// anybody wait for long: an eighth of the mean time between two messages of the group, and
-    /// 0.2 ms at most. `None` if somebody waits for a word of ours, or if nothing is won.
-    pub fn take_rest(&mut self) -> Option<Duration> {
-        let has_spoken = core::mem::take(&mut self.has_spoken);
-        let is_calm = self.phase == Phase::Running && self.actions.is_empty();
-        let rest = self.pace.rest(self.now)?;
-        (has_spoken && is_calm && self.layers.evs.is_caught_up()).then_some(rest)
     }
 
     /// When [`Input::Timeout`] is due.

@@ -136,7 +136,6 @@ impl<'a> Life<'a> {
         let remaining = |until: Instant| until.saturating_duration_since(Instant::now());
         config.core.connect_limit = self.first_contact.map(remaining).filter(|_| !self.has_joined);
         config.saved = self.saved.clone();
-        config.rests = true;
         config
     }
 

@@ -126,7 +126,7 @@ impl Group {
         core.evs.check()?;
         core.pc.check()?;
         let state_directory = self.state_directory.clone();
-        Ok(member::Config { core, state_directory, saved: None, linger, security, rests: false })
+        Ok(member::Config { core, state_directory, saved: None, linger, security })
     }
 
     fn group_name(&self) -> Result<GroupName, GroupError> {

@@ -23,7 +23,6 @@ use super::link::{self, Link, LinkEvent};
 use super::links::Links;
 use super::outbox::Full;
 use super::picture::{Picture, Traffic};
-use super::rest::Rest;
 use super::watchdog::{HEARTBEAT_PERIOD, Heartbeat};
 use super::{Config, StartError};
 use crate::net::socket::{self, Options};
@@ -76,7 +75,6 @@ pub(super) struct Driver {
     traffic: Traffic,
     saved: Option<SavedView>,
     alarm: Alarm,
-    rest: Rest,
     outcomes: JoinSet<Outcome>,
     heartbeat: Heartbeat,
     has_ended: bool,
@@ -130,7 +128,6 @@ impl Driver {
             traffic,
             saved,
             alarm: Alarm::new(),
-            rest: Rest::new(config.rests),
             outcomes: JoinSet::new(),
             heartbeat: Heartbeat::start(),
             has_ended: false,
@@ -160,7 +157,6 @@ impl Driver {
             self.wait().await;
         }
         self.links.write().await;
-        self.rest.take(|| self.core.take_rest());
     }
 
     async fn wait(&mut self) {

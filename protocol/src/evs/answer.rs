@@ -62,13 +62,4 @@ impl Evs {
             self.send_acknowledgement();
         }
     }
-
-    /// True while nobody waits for a word of ours, nor we for anybody's: all messages of the view
-    /// that we know of are here and acknowledged.
-    pub fn is_caught_up(&self) -> bool {
-        self.state.kind() == StateKind::Operational
-            && self.owed.is_none()
-            && self.is_queue_empty()
-            && self.map.aru() == self.map.highest_seen()
-    }
 }

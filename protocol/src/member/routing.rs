@@ -132,7 +132,6 @@ impl Member {
                 self.layers.pc.handle_input(now, pc::Input::View(view));
             }
             evs::Output::Deliver(delivery) => {
-                self.pace.note(now);
                 self.layers.pc.handle_input(now, pc::Input::Message(delivery));
             }
             evs::Output::Closed => self.on_evs_closed(now),
@@ -158,7 +157,6 @@ impl Member {
                 self.actions.push_back(Action::Dial { link, remote, bind, tls });
             }
             gmcast::Output::SendFrame { link, body, is_user } => {
-                self.has_spoken |= is_user;
                 self.actions.push_back(Action::SendFrame { link, body, is_user });
             }
             gmcast::Output::CloseLink { link } => {

@@ -30,8 +30,8 @@ const EVENTS_PER_SECOND_MAX: u32 = 50_000;
 /// everything at the same moment for ever.
 const LATENESS_MAX_MICROS: u64 = 10_000;
 
-/// Members that read in batches look at their links so late at most, in microseconds: after a rest,
-/// or because their machine has other things to do.
+/// Members that read in batches look at their links so late at most, in microseconds: their machine
+/// has other things to do.
 const READING_LATE_MAX_MICROS: u64 = 5_000;
 
 /// What the scenario has planned.

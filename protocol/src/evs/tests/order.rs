@@ -339,20 +339,6 @@ fn a_batch_is_answered_before_the_membership_changes() {
 }
 
 #[test]
-fn whoever_has_answered_everything_is_caught_up() {
-    let mut bench = Bench::in_group(node(1), &[node(2)]);
-    assert!(bench.evs.is_caught_up());
-    let user = bench.user(node(2), 0, -1);
-    let input = Input::Message { source: node(2), payload: user.encode() };
-    bench.evs.handle_input(bench.now, input);
-    assert!(!bench.evs.is_caught_up(), "an answer is owed");
-    bench.drain();
-    assert!(bench.evs.is_caught_up());
-    send(&mut bench, b"mine");
-    assert!(!bench.evs.is_caught_up(), "the other has not used this number");
-}
-
-#[test]
 fn the_queue_is_bounded() {
     let mut bench = Bench::in_group(node(1), &[node(2)]);
     let payload = Bytes::from(vec![0; 30_000]);
