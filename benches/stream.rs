@@ -13,18 +13,19 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark answers on standard output")]
 
+#[path = "support/streams.rs"]
+#[allow(dead_code, reason = "another benchmark uses all of it")]
+mod streams;
 #[path = "support/table.rs"]
 mod table;
 
 use std::env;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-use galera_protocol::xbstream::chunk::{Body, ChunkHeader, Extent, Flags};
 use galera_sst::pipeline::{self, Options, Progress, Received};
 use galera_sst::sink::Sink;
 use galera_sst::sink::datadir::{Datadir, DatadirOptions};
@@ -33,11 +34,10 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
+use streams::{Content, FILES};
 use table::{Table, run, wait};
 
 const ROUNDS: usize = 7;
-const FILES: u64 = 16;
-const CHUNK_BYTES: usize = 10 << 20;
 const PORT: u16 = 15_597;
 
 fn main() -> io::Result<()> {
@@ -165,8 +165,8 @@ impl Bench {
         let sequential = directory.join("sequential.xb");
         let interleaved = directory.join("interleaved.xb");
         let file_bytes = (gib << 30) / FILES;
-        write_stream(&sequential, file_bytes, 1)?;
-        write_stream(&interleaved, file_bytes, 4)?;
+        streams::write_file(&sequential, file_bytes, 1, Content::Noise)?;
+        streams::write_file(&interleaved, file_bytes, 4, Content::Noise)?;
         println!("{gib} GiB in {FILES} files below {}", directory.display());
         Ok(Self { directory, sequential, interleaved })
     }
@@ -299,57 +299,4 @@ fn timed(work: impl FnOnce() -> io::Result<()>) -> io::Result<Duration> {
 
 fn remove(path: &Path) -> io::Result<()> {
     if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
-}
-
-/// Writes a stream of [`FILES`] files, `together` of them interleaved chunk by chunk.
-fn write_stream(path: &Path, file_bytes: u64, together: u64) -> io::Result<()> {
-    let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
-    let mut chunk = vec![0; CHUNK_BYTES];
-    for first in (0..FILES).step_by(together as usize) {
-        let mut offset = 0;
-        while offset < file_bytes {
-            let length = (file_bytes - offset).min(CHUNK_BYTES as u64);
-            for file in first..first + together {
-                noise.fill(&mut chunk[..length as usize]);
-                if offset == 0 {
-                    // Tools look into the first page of a tablespace.
-                    chunk[..16 << 10].fill(0);
-                }
-                write_payload(&mut out, file, offset, &chunk[..length as usize])?;
-            }
-            offset += length;
-        }
-        for file in first..first + together {
-            out.write_all(&header(file, Body::End))?;
-        }
-    }
-    out.into_inner()?.sync_all()
-}
-
-fn write_payload(out: &mut impl Write, file: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
-    let extent = Extent { length: bytes.len() as u64, offset, checksum: crc32fast::hash(bytes) };
-    out.write_all(&header(file, Body::Payload(extent)))?;
-    out.write_all(bytes)
-}
-
-fn header(file: u64, body: Body) -> BytesMut {
-    let path = format!("db/t{file}.ibd").into_bytes().into();
-    let mut header = BytesMut::new();
-    ChunkHeader { flags: Flags::default(), path, body }.encode(&mut header);
-    header
-}
-
-/// Bytes that do not compress (xorshift64).
-struct Noise(u64);
-
-impl Noise {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for word in bytes.chunks_mut(8) {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            word.copy_from_slice(&self.0.to_le_bytes()[..word.len()]);
-        }
-    }
 }

@@ -1,23 +1,33 @@
 //! The command line: raw arguments into checked configuration, and the only place that prints.
 
 mod announce;
+mod answer;
 mod arbitrator;
 mod backup;
 mod check;
 mod decode;
 mod doctor;
+mod donate;
+mod donors;
+mod dump;
 mod garbd;
 mod layers;
 mod membership;
+mod packaging;
 mod place;
 mod progress;
 mod proxy;
 mod prune;
+mod receive;
+mod reference;
 mod restore;
 mod signals;
+mod stash;
 mod status;
 mod store;
+mod surroundings;
 mod talk;
+mod target;
 mod tls;
 mod xbstream;
 
@@ -26,8 +36,11 @@ use std::process;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use tokio::runtime::Runtime;
+use tracing::{Instrument as _, Span};
 
 use crate::exit::ExitCode;
+use crate::ops::traces::Traces;
 
 const DEFAULT_LOG: &str = "warn";
 
@@ -47,6 +60,9 @@ struct Common {
     /// TOML file with defaults: keys are flag names, at the top or in a table named as the command
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Take defaults from the variables that this existing Job is given
+    #[arg(long, global = true, value_enum, value_name = "NAME")]
+    env: Option<surroundings::Surroundings>,
     /// What standard output shows at the end
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -67,6 +83,8 @@ enum Output {
 enum Command {
     /// Join the group, receive a state snapshot from a donor, verify and store it, leave
     Backup(Box<backup::Args>),
+    /// Receive what a donor sends for a member that is somebody else's, verify and store it
+    Receive(Box<receive::Args>),
     /// Say of each step from a name to a donor whether it would hold; takes nothing
     Doctor(Box<doctor::Args>),
     /// Vote in the group and store nothing: garbd's job
@@ -80,19 +98,34 @@ enum Command {
     /// Show one backup's manifest
     Show(restore::SelectArgs),
     /// Check every hash of a stored backup without restoring it
-    Verify(restore::SelectArgs),
+    Verify(restore::VerifyArgs),
     /// Write one file of a backup to standard output
     Cat(restore::CatArgs),
     /// Remove backups that no keep rule keeps, and sweep what killed jobs left
     Prune(prune::PruneArgs),
     /// Copy backups from one repository to another
     Copy(prune::CopyArgs),
+    /// Store what a dump command writes, if it succeeds: a stand-alone server's logical backup
+    Dump(Box<dump::DumpArgs>),
+    /// Give a stored dump to a client command
+    Load(dump::LoadArgs),
     /// Turn captured traffic of a group into readable messages
     Decode(Box<decode::Args>),
     /// Stand between two members: pass on, describe, record, and break on purpose
     Proxy(proxy::Args),
+    /// Serve a directory as a donor does, in a group of its own, with faults on purpose: no database needed
+    Donate(Box<donate::Args>),
     /// Look into streams of backup tools, extract and write them
     Xbstream(xbstream::Args),
+    /// Write a shell's completions to standard output
+    Completions(packaging::CompletionsArgs),
+    /// Write the manual pages
+    Man(packaging::ManArgs),
+    /// Copy this program into a directory, for containers whose image lacks it
+    Install(packaging::InstallArgs),
+    /// Write docs/reference.md
+    #[command(hide = true)]
+    Reference,
 }
 
 /// Runs the command that the process's arguments name.
@@ -105,16 +138,25 @@ pub fn main() -> process::ExitCode {
     if let Some(arguments) = garbd::arguments(&arguments) {
         return garbd::main(&arguments).into();
     }
+    if let Some((name, arguments)) = surroundings::asked(&arguments) {
+        let error = surroundings::start_anew(&name, &arguments);
+        return talk::fail(&error, ExitCode::Configuration).into();
+    }
     let cli = match parse(arguments) {
         Ok(cli) => cli,
         Err(code) => return code.into(),
     };
-    talk::start_log(cli.command.log_level(&cli.common.log));
     let runtime = match cli.command.runtime().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return talk::fail(&error, ExitCode::Other).into(),
     };
-    let code = runtime.block_on(run(cli));
+    let traces = cli.command.traces(&runtime);
+    talk::start_log(cli.command.log_level(&cli.common.log), traces.as_ref());
+    let span = cli.command.span();
+    let code = runtime.block_on(run(cli).instrument(span));
+    if let Some(traces) = traces {
+        traces.finish();
+    }
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     code.into()
 }
@@ -128,11 +170,58 @@ impl Command {
         asked
     }
 
+    /// Jobs are traced where somebody asks for it; whether that works is not their business.
+    fn traces(&self, runtime: &Runtime) -> Option<Traces> {
+        let is_job = matches!(
+            self,
+            Self::Backup(_)
+                | Self::Receive(_)
+                | Self::Restore(_)
+                | Self::Dump(_)
+                | Self::Load(_)
+                | Self::Verify(_)
+                | Self::Prune(_)
+                | Self::Copy(_)
+        );
+        let asked = is_job.then(|| Traces::of_environment(runtime.handle()))?;
+        let warn = |error| talk::say(&format!("warning: {}: no traces", talk::sentence(&error)));
+        asked.map_err(warn).ok().flatten()
+    }
+
+    /// The name of its span.
+    fn span(&self) -> Span {
+        match self {
+            Self::Backup(_) => tracing::info_span!("backup"),
+            Self::Receive(_) => tracing::info_span!("receive"),
+            Self::Restore(_) => tracing::info_span!("restore"),
+            Self::Dump(_) => tracing::info_span!("dump"),
+            Self::Load(_) => tracing::info_span!("load"),
+            Self::Verify(_) => tracing::info_span!("verify"),
+            Self::Prune(_) => tracing::info_span!("prune"),
+            Self::Copy(_) => tracing::info_span!("copy"),
+            Self::Doctor(_)
+            | Self::Arbitrator(_)
+            | Self::Status(_)
+            | Self::List(_)
+            | Self::Show(_)
+            | Self::Cat(_)
+            | Self::Decode(_)
+            | Self::Proxy(_)
+            | Self::Donate(_)
+            | Self::Xbstream(_)
+            | Self::Completions(_)
+            | Self::Man(_)
+            | Self::Install(_)
+            | Self::Reference => Span::none(),
+        }
+    }
+
     /// A member alone is one task at a time: other threads would only hand it around.
     fn runtime(&self) -> tokio::runtime::Builder {
         match self {
             Self::Arbitrator(_) | Self::Status(_) => tokio::runtime::Builder::new_current_thread(),
             Self::Backup(_)
+            | Self::Receive(_)
             | Self::Doctor(_)
             | Self::Restore(_)
             | Self::List(_)
@@ -141,9 +230,16 @@ impl Command {
             | Self::Cat(_)
             | Self::Prune(_)
             | Self::Copy(_)
+            | Self::Dump(_)
+            | Self::Load(_)
             | Self::Decode(_)
             | Self::Proxy(_)
-            | Self::Xbstream(_) => tokio::runtime::Builder::new_multi_thread(),
+            | Self::Donate(_)
+            | Self::Xbstream(_)
+            | Self::Completions(_)
+            | Self::Man(_)
+            | Self::Install(_)
+            | Self::Reference => tokio::runtime::Builder::new_multi_thread(),
         }
     }
 }
@@ -153,6 +249,7 @@ async fn run(cli: Cli) -> u8 {
     let code = match cli.command {
         Command::Arbitrator(args) => return arbitrator::run(*args).await,
         Command::Backup(args) => backup::run(*args, output).await,
+        Command::Receive(args) => receive::run(*args, output).await,
         Command::Doctor(args) => doctor::run(*args, output).await,
         Command::Status(args) => status::run(args, output).await,
         Command::Restore(args) => restore::run(args, output).await,
@@ -162,9 +259,16 @@ async fn run(cli: Cli) -> u8 {
         Command::Cat(args) => restore::cat(args).await,
         Command::Prune(args) => prune::prune(args, output).await,
         Command::Copy(args) => prune::copy(args, output).await,
+        Command::Dump(args) => dump::dump(*args, output).await,
+        Command::Load(args) => dump::load(args).await,
         Command::Decode(args) => tokio::task::block_in_place(|| decode::run(*args, output)),
         Command::Proxy(args) => proxy::run(args, output).await,
+        Command::Donate(args) => donate::run(*args, output).await,
         Command::Xbstream(args) => xbstream::run(args, output).await,
+        Command::Completions(args) => packaging::completions(&args, definition()),
+        Command::Man(args) => packaging::man(&args, definition()),
+        Command::Install(args) => packaging::install(&args),
+        Command::Reference => reference::run(&definition()),
     };
     code.number()
 }
@@ -175,10 +279,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
+/// All commands and flags, with their twins in the environment.
+fn definition() -> clap::Command {
+    layers::with_environment(Cli::command().after_long_help(ExitCode::table()))
+}
+
 /// Flag, then environment, then `--config` file, then default.
 fn parse(arguments: Vec<std::ffi::OsString>) -> Result<Cli, ExitCode> {
-    let command = layers::with_environment(Cli::command().after_long_help(ExitCode::table()));
-    let command = layers::with_file(command, &arguments)
+    let command = layers::with_file(definition(), &arguments)
         .map_err(|error| talk::fail(&error, ExitCode::Configuration))?;
     let matches =
         command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));

@@ -16,6 +16,7 @@ pub mod json;
 pub mod link;
 pub mod lua;
 pub mod text;
+pub mod tls;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -24,6 +24,7 @@ use crate::backup::{Advertise, TransferTls};
 use crate::config::Target;
 use crate::exit::ExitCode;
 use crate::member;
+use crate::repository::StoreOptions;
 use crate::sst;
 
 pub use report::{Level, Line, Report, Step};
@@ -45,7 +46,9 @@ pub struct Config {
     /// What a donor would be told to dial.
     pub advertise: Advertise,
     /// Where the backup would go.
-    pub target: Option<Target>,
+    pub targets: Vec<Target>,
+    /// How to reach it, if it is in an object store.
+    pub store: StoreOptions,
     /// Whether to become a member for a moment.
     pub joins: bool,
 }
@@ -63,8 +66,8 @@ pub async fn examine(
     };
     keys::examine(config, &mut add);
     let listener = host::ports(config, &mut add);
-    if let Some(target) = &config.target {
-        add(host::sink(target).await);
+    for target in &config.targets {
+        add(host::sink(target, &config.store).await);
     }
     let reached = addresses::examine(config, &mut add).await;
     if !config.joins {

@@ -17,7 +17,11 @@
 //! | [`capture`], [`decode`] | captured traffic into what it says |
 //! | [`proxy`] | between two members: passes on, tells, and breaks on purpose |
 //! | [`backup`] | the main job: all of the above in order |
+//! | [`pages`] | InnoDB's pages and their checksums |
+//! | [`dump`] | a stand-alone server: a logical dump into a sink and back |
 //! | [`outcome`] | who is told how a job ended |
+//! | [`donate`] | the other side: a donor without a database, and a group for it |
+//! | [`throttle`] | limits for bytes a second |
 //! | [`doctor`] | whether it would work, and why not |
 //! | [`arbitrator`] | a member that votes: garbd's job |
 //! | [`status`] | the group as a member sees it |
@@ -27,15 +31,19 @@
 pub mod arbitrator;
 pub mod backup;
 pub mod capture;
+mod causes;
 pub mod cli;
 pub mod config;
 pub mod decode;
 pub mod doctor;
+pub mod donate;
+pub mod dump;
 pub mod exit;
 pub mod member;
 pub mod net;
 pub mod ops;
 pub mod outcome;
+pub mod pages;
 pub mod pipeline;
 pub mod proxy;
 pub mod repository;
@@ -43,5 +51,6 @@ pub mod restore;
 pub mod sink;
 pub mod sst;
 pub mod status;
+pub mod throttle;
 pub mod unpack;
 pub mod xbstream;

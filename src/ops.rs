@@ -8,6 +8,7 @@ pub mod http;
 mod latency;
 pub mod metrics;
 pub mod systemd;
+pub mod traces;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -15,6 +15,8 @@ pub use hook::{Hook, HookError};
 pub use stash::Stash;
 pub use termination::DEFAULT as TERMINATION_LOG;
 
+use crate::causes::sentence;
+
 /// How a job ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -94,8 +96,6 @@ fn text(error: std::io::Error) -> String {
     error.to_string()
 }
 
-/// An error with its causes.
 fn chain(error: impl std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    sentence(&error)
 }

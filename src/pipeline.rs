@@ -32,6 +32,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::sink::Sink;
+use crate::throttle::{Limit, Throttled};
 
 pub use error::{PipelineError, Side};
 pub use progress::{Progress, Snapshot};
@@ -58,6 +59,8 @@ pub struct Options {
     /// Longest time that the sink may take for one buffer. Donors give up after 120 s without
     /// progress, with an end of stream that looks clean; we must fail earlier (spec 05 §2.5).
     pub stall_limit: Duration,
+    /// Limit for the bytes that the source sends.
+    pub limit: Option<Limit>,
     /// Whether to compute a strong hash of each file.
     pub hash_files: bool,
     /// Whether a stream may end between chunks with files incomplete, as a part of one does.
@@ -71,6 +74,7 @@ impl Default for Options {
             expected: Expected::default(),
             idle_limit: Duration::from_secs(600),
             stall_limit: Duration::from_secs(60),
+            limit: None,
             hash_files: true,
             allow_open_files: false,
         }
@@ -105,6 +109,7 @@ where
     let stop = cancel.child_token();
     let _stop_at_return = stop.clone().drop_guard();
     let (to_parser, buffers) = mpsc::channel(BUFFERS_QUEUED);
+    let source = Throttled::new(source, options.limit.clone());
     let reading = source::read(source, to_parser, options.idle_limit);
     tokio::spawn(async move {
         let _ = stop.run_until_cancelled(reading).await;

@@ -9,6 +9,8 @@
 //! [`PackSink`] writes a backup; [`Repository`] lists them and opens one as a [`Backup`], which is
 //! read, verified and restored in parallel with bounded memory. A prefix without a manifest is
 //! nothing: an unfinished or failed backup, for `prune` to sweep.
+//!
+//! That is layout `packs`. The other one, `xbcloud`, is Percona's: [`xbcloud`].
 
 mod cat;
 mod compress;
@@ -29,6 +31,7 @@ mod upload;
 mod url;
 mod verify;
 mod writer;
+mod xbcloud;
 
 pub use copy::{Copied, CopyTarget};
 pub use error::{Fault, RepositoryError};
@@ -39,11 +42,12 @@ pub(crate) use pump::Target;
 pub use pump::{ReadConfig, ReadProgress};
 pub use reader::{Backup, Listed, Repository};
 pub use seal::{Identities, KeyError, Recipients};
-pub use store::{Addressing, Environment, StoreOptions};
+pub use store::{Addressing, Environment, NoContact, StoreOptions};
 pub use upload::UploadConfig;
 pub use url::{Cloud, CloudKind, RepositoryUrl, RepositoryUrlError};
 pub use verify::VerifyReport;
 pub use writer::{PackConfig, PackFile, PackSink};
+pub use xbcloud::{ChunkConfig, ChunkedBackup, ChunkedFile, ChunkedSink, Foreign, Stored};
 
 use crate::pipeline::manifest::BackupId;
 

@@ -197,6 +197,8 @@ pub struct Evs {
     steps: VecDeque<Step>,
     is_leave_pending: bool,
     owed: Option<answer::Owed>,
+    /// Who goes on without us, by the INSTALL that confirmed our leave.
+    release: Option<View>,
     installs: install::Installs,
     isolated_until: Option<Instant>,
     last_inactivity_check: Instant,
@@ -236,6 +238,7 @@ impl Evs {
             steps: VecDeque::new(),
             is_leave_pending: false,
             owed: None,
+            release: None,
             installs: install::Installs::default(),
             isolated_until: None,
             last_inactivity_check: Instant::ZERO,

@@ -3,8 +3,9 @@
 //!
 //! For a member *without data*: it answers every state exchange with the null state, follows
 //! everybody's status, counts write-sets without looking inside, and asks for a state transfer if
-//! it is told to. It never sends LAST, JOIN, SYNC, FLOW or VOTE. Whether the component is primary
-//! was decided below (PC); what a transfer carries is [`crate::sst`].
+//! it is told to. It never sends LAST, JOIN, SYNC, FLOW or VOTE. Only the members of a group of our
+//! own have a state to give away ([`OwnState`]): they send JOIN and SYNC too. Whether the component
+//! is primary was decided below (PC); what a transfer carries is [`crate::sst`].
 //!
 //! ```text
 //! view (primary) ──► index 0: STATE_UUID ──► everyone: STATE_MSG ──► quorum: configuration
@@ -26,6 +27,7 @@ use crate::view::Component;
 
 pub mod action;
 pub mod code;
+mod conditions;
 mod counters;
 mod defragment;
 pub mod donor;
@@ -40,6 +42,7 @@ pub mod message;
 pub mod name;
 pub mod number;
 mod outputs;
+mod own_state;
 pub mod quorum;
 pub mod requester;
 pub mod roster;
@@ -51,12 +54,14 @@ pub mod status;
 mod traffic;
 pub mod transfer;
 
+pub use conditions::Conditions;
 pub use counters::Counters;
 pub use donor::suitability::{DonorChoice, Suitability, explain_donor};
 pub use donor::{Refusal, Rules, choose_donor};
-pub use event::{Acceptance, Configuration, Event, LeaveReason, RequestError};
+pub use event::{Acceptance, Configuration, Donation, Event, LeaveReason, RequestError};
 pub use name::Name;
 pub use number::{ConfigurationId, Protocols, Seqno};
+pub use own_state::OwnState;
 pub use requester::Request;
 pub use roster::Member;
 pub use status::Status;
@@ -65,6 +70,7 @@ pub use transfer::{Outcome, Transfer};
 use defragment::Defragmenter;
 use identifiers::Identifiers;
 use outputs::Outputs;
+use own_state::History;
 use requester::{Requester, Situation};
 use roster::Roster;
 use state::{State, StateKind};
@@ -88,6 +94,9 @@ pub struct Config {
     pub donor_wait_limit: Duration,
     /// How long after the end of the data the donor's JOIN may come.
     pub verdict_limit: Duration,
+    /// The state that this member has. None for every guest and arbitrator: who claims a state
+    /// takes part in what the group decides about it.
+    pub own_state: Option<OwnState>,
     /// A bug on purpose.
     pub planted: Planted,
 }
@@ -101,6 +110,7 @@ impl Default for Config {
             request_retry: Duration::from_secs(1),
             donor_wait_limit: Duration::from_secs(300),
             verdict_limit: Duration::from_secs(120),
+            own_state: None,
             planted: Planted::default(),
         }
     }
@@ -130,6 +140,11 @@ pub enum Input {
     FollowTransfer(Transfer),
     /// The donor's data connection has ended: its JOIN is due within the verdict limit.
     DataEnded,
+    /// We were the donor, and our part has ended: 0, or minus the exit status of what sent the data.
+    EndDonation {
+        /// What the group is told.
+        code: i64,
+    },
     /// A deadline has passed.
     Timeout,
 }
@@ -159,6 +174,7 @@ pub struct Gcs {
     actions: Defragmenter,
     requester: Requester,
     is_exchange_complete: bool,
+    history: Option<History>,
     counters: Counters,
     outputs: Outputs,
 }
@@ -167,6 +183,7 @@ impl Gcs {
     /// A member that is in no component yet. `seed` makes the exchange UUIDs unique: it must differ
     /// between lives.
     pub fn new(config: Config, me: NodeId, seed: u64) -> Self {
+        let history = config.own_state.map(History::new);
         Self {
             config,
             me,
@@ -176,6 +193,7 @@ impl Gcs {
             actions: Defragmenter::default(),
             requester: Requester::new(),
             is_exchange_complete: false,
+            history,
             counters: Counters::default(),
             outputs: Outputs::default(),
         }
@@ -183,6 +201,15 @@ impl Gcs {
 
     /// Takes one input. Never fails, never waits.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
+        // What was just refused would be refused again.
+        let may_speak = !matches!(input, Input::SendRefused { .. });
+        self.route_input(now, input);
+        if may_speak {
+            self.speak_as_holder();
+        }
+    }
+
+    fn route_input(&mut self, now: Instant, input: Input) {
         match input {
             Input::Component(component) => self.handle_component(&component),
             Input::Message(delivery) => self.handle_message(now, &delivery),
@@ -194,6 +221,7 @@ impl Gcs {
             }
             Input::CancelRequest => self.requester.cancel(),
             Input::FollowTransfer(transfer) => self.requester.follow(transfer),
+            Input::EndDonation { code } => self.end_donation(code),
             Input::DataEnded => self.ask(|requester, at, _| requester.on_data_ended(now, at)),
             Input::Timeout => self.ask(|requester, at, out| requester.on_timeout(now, at, out)),
         }

@@ -57,6 +57,8 @@ pub enum Command {
     CancelRequest,
     /// The donor's data connection has ended: its word to the group is due.
     DataEnded,
+    /// We were the donor, and our part has ended with this code: 0, or minus an exit status.
+    EndDonation(i64),
     /// Take another vote (`pc.weight` at run time).
     ChangeWeight(u8),
     /// Ban a node from the group (`evs.evict`). There is no way back for it under this UUID.
@@ -263,9 +265,11 @@ impl Member {
     /// we would say under this identity would keep the others from taking the next one.
     fn return_from_freeze(&mut self, now: Instant, slept: Duration) {
         let is_freeze = self.config.freeze_limit.is_some_and(|limit| slept >= limit);
+        if !is_freeze || self.phase != Phase::Running {
+            return;
+        }
         let Layers { pc, gcs, .. } = &self.layers;
-        let was_settled = pc.status().state == pc::State::Primary && gcs.is_exchange_complete();
-        if !is_freeze || !was_settled || self.phase != Phase::Running {
+        if pc.state() != pc::State::Primary || !gcs.is_exchange_complete() {
             return;
         }
         if let Some(saved) = pc.saved().cloned() {
@@ -369,6 +373,9 @@ impl Member {
             }
             Command::CancelRequest => self.gcs_input(now, gcs::Input::CancelRequest),
             Command::DataEnded => self.gcs_input(now, gcs::Input::DataEnded),
+            Command::EndDonation(code) => {
+                self.gcs_input(now, gcs::Input::EndDonation { code });
+            }
             Command::ChangeWeight(weight) => self.change_weight(now, weight),
             Command::Evict(node) => self.layers.evs.handle_input(now, evs::Input::Evict(node)),
             Command::Leave => self.leave(now, EndReason::Left),
@@ -426,7 +433,7 @@ impl Member {
 
     fn is_view_changing(&self) -> bool {
         let evs = self.layers.evs.state();
-        let pc = self.layers.pc.status().state;
+        let pc = self.layers.pc.state();
         matches!(evs, evs::StateKind::Gather | evs::StateKind::Install)
             || matches!(pc, pc::State::Transitional)
             || pc.is_exchanging()

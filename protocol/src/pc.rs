@@ -31,8 +31,8 @@
 //!   followed: the links are dropped. Existing members can be led into it, and then there are two
 //!   primaries.
 //! * What cannot be decoded ends the stack with a reason, never the process.
-//! * The saved view is to be deleted only after a leave out of a running primary view
-//!   ([`Output::Forget`]).
+//! * The saved view is to be deleted only after a leave out of a running primary view, which most
+//!   of that view must have confirmed ([`Output::Forget`]).
 
 use bytes::Bytes;
 use std::collections::{BTreeSet, VecDeque};
@@ -118,8 +118,9 @@ pub enum Output {
     /// To the driver: save this identity and view durably *before* the component that follows is
     /// acted upon.
     Persist(SavedView),
-    /// To the driver: we left out of a primary view, nobody will wait for us. Delete what was
-    /// saved. Whoever stops in any other way keeps it, and comes back by it.
+    /// To the driver: we left out of a primary view. If others go on by it ([`Pc::is_released`]),
+    /// nobody will wait for us: delete what was saved. Whoever stops in any other way keeps it, and
+    /// comes back by it.
     Forget,
     /// To the driver: what to do with the process.
     Advice(Advice),
@@ -262,6 +263,11 @@ impl Pc {
     /// PC has no timers.
     pub const fn next_deadline(&self) -> Option<Instant> {
         None
+    }
+
+    /// Where the member stands.
+    pub const fn state(&self) -> State {
+        self.state
     }
 
     /// State, view, weights and position.

@@ -188,6 +188,7 @@ impl Progress {
             | gcs::Event::RequestWaiting(_)
             | gcs::Event::LeaveAdvised(_)
             | gcs::Event::Dropped { .. }
+            | gcs::Event::DonationBegun(_)
             | gcs::Event::Left => None,
         }
     }

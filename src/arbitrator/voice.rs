@@ -110,9 +110,9 @@ impl Voice {
 
     fn tell_group(&mut self, event: &gcs::Event) {
         use gcs::Event::{
-            ConfigurationChanged, DonorLost, Dropped, LeaveAdvised, Left, MemberStatusChanged,
-            NonPrimary, RequestAccepted, RequestRefused, RequestSent, RequestWaiting,
-            TransferEnded, TransferUnknown,
+            ConfigurationChanged, DonationBegun, DonorLost, Dropped, LeaveAdvised, Left,
+            MemberStatusChanged, NonPrimary, RequestAccepted, RequestRefused, RequestSent,
+            RequestWaiting, TransferEnded, TransferUnknown,
         };
         match event {
             ConfigurationChanged(configuration) => self.tell_configuration(configuration),
@@ -138,6 +138,8 @@ impl Voice {
             TransferUnknown { cause, .. } => warn!("The transfer's end was not heard: {cause}"),
             LeaveAdvised(reason) => warn!("Leaving the group: {reason}"),
             Dropped { source, error } => warn!("Dropped a message of {source}: {error}"),
+            // A member without a state is never chosen.
+            DonationBegun(_) => {}
             Left => info!("Received SELF-LEAVE. Closing connection."),
         }
     }

@@ -34,7 +34,11 @@ impl Collector for JobMetrics {
         let numbers = [
             ("backup_stream_bytes", "Bytes of the stream that were good", progress.stream_bytes),
             ("backup_files_complete", "Files that are complete", progress.files_complete),
-            ("backup_expected_bytes", "The donor's estimate, 0 if it made none", expected),
+            (
+                "backup_expected_bytes",
+                "The donor's estimate or an earlier backup's size, 0 if there is none",
+                expected,
+            ),
         ];
         for (name, help, value) in numbers {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

@@ -1,8 +1,10 @@
 //! How far the job is, for people and metrics.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
+use tracing::Span;
 
 use crate::ops::Monitor;
 use crate::pipeline::Progress;
@@ -72,6 +74,10 @@ pub struct Reporter {
     pub monitor: Monitor,
     /// The donor's estimate of the stream's size in bytes.
     total: watch::Sender<Option<u64>>,
+    /// The size of an earlier backup's stream.
+    earlier: watch::Sender<Option<u64>>,
+    /// The present phase, for traces.
+    span: Arc<Mutex<Span>>,
 }
 
 /// One line for people.
@@ -91,8 +97,9 @@ impl Reporter {
     pub fn new() -> (Self, tokio::sync::mpsc::Receiver<Talk>) {
         let (talk, lines) = tokio::sync::mpsc::channel(TALK_MAX);
         let (phase, total) = (watch::Sender::new(Phase::Starting), watch::Sender::new(None));
+        let (earlier, span) = (watch::Sender::new(None), Arc::new(Mutex::new(Span::none())));
         let (progress, monitor) = (Progress::default(), Monitor::default());
-        (Self { phase, talk, progress, monitor, total }, lines)
+        (Self { phase, talk, progress, monitor, total, earlier, span }, lines)
     }
 
     /// The phase now.
@@ -100,13 +107,23 @@ impl Reporter {
         *self.phase.borrow()
     }
 
-    /// The expected size of the stream in bytes, if the donor named one.
+    /// The expected size of the stream in bytes: the donor's estimate, or else the size of an earlier
+    /// backup's stream.
     pub fn total_bytes(&self) -> Option<u64> {
-        *self.total.borrow()
+        let estimate = *self.total.borrow();
+        estimate.or_else(|| *self.earlier.borrow())
+    }
+
+    /// Tells how large an earlier backup's stream was.
+    pub fn know_earlier(&self, stream_bytes: u64) {
+        self.earlier.send_replace(Some(stream_bytes));
     }
 
     pub(super) fn enter(&self, phase: Phase, about: impl Into<String>) {
         let about = about.into();
+        // The one before ends with it.
+        let span = tracing::info_span!("phase", otel.name = %phase, about);
+        *self.span.lock().unwrap_or_else(PoisonError::into_inner) = span;
         tracing::info!(%phase, about, "backup phase");
         self.phase.send_replace(phase);
         let _ = self.talk.try_send(Talk::Phase(phase, about));
@@ -114,6 +131,11 @@ impl Reporter {
 
     pub(super) fn remark(&self, text: impl Into<String>) {
         let _ = self.talk.try_send(Talk::Remark(text.into()));
+    }
+
+    /// Ends the last phase.
+    pub fn end(&self) {
+        *self.span.lock().unwrap_or_else(PoisonError::into_inner) = Span::none();
     }
 
     pub(super) fn expect_bytes(&self, total: Option<u64>) {

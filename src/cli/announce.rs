@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::stash::StashArgs;
 use super::talk;
-use crate::outcome::{self, Announce, Hook, HookError, Outcome, Stash, TERMINATION_LOG};
+use crate::outcome::{self, Announce, Hook, HookError, Outcome, TERMINATION_LOG};
 
 /// Whom to tell, and what to run.
 #[derive(Clone, Debug, clap::Args)]
@@ -27,27 +28,8 @@ pub(super) struct AnnounceArgs {
     /// File for the cause and the facts of the end [default: /dev/termination-log if it is there]
     #[arg(long, value_name = "FILE", help_heading = "Around the job")]
     termination_log: Option<PathBuf>,
-    /// Directory for Stash's output.json
-    #[arg(long, value_name = "DIR", requires = "stash_ref", help_heading = "Around the job")]
-    stash_output: Option<PathBuf>,
-    /// The AppBinding that Stash's report is about
-    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = reference, help_heading = "Around the job")]
-    stash_ref: Option<(String, String)>,
-    /// Our name in Stash's report
-    #[arg(long, value_name = "NAME", default_value = "host-0", help_heading = "Around the job")]
-    stash_hostname: String,
-    /// Exit with 0 even after a failure, once it is in output.json: what Stash's own addon does
-    #[arg(long, requires = "stash_output", help_heading = "Around the job")]
-    stash_exit_zero: bool,
-}
-
-fn reference(text: &str) -> Result<(String, String), String> {
-    match text.split_once('/') {
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
-            Ok((namespace.to_owned(), name.to_owned()))
-        }
-        Some(_) | None => Err(format!("{text} is not NAMESPACE/NAME")),
-    }
+    #[command(flatten)]
+    stash: StashArgs,
 }
 
 impl AnnounceArgs {
@@ -64,23 +46,18 @@ impl AnnounceArgs {
         for failure in outcome::announce(outcome, &self.whom()).await {
             talk::say(&format!("warning: {failure}"));
         }
-        self.stash_exit_zero
+        self.stash.exits_zero()
     }
 
     fn whom(&self) -> Announce {
         let kubernetes = Path::new(TERMINATION_LOG);
         let usual = || kubernetes.exists().then(|| kubernetes.to_path_buf());
-        let stash = self.stash_output.clone().zip(self.stash_ref.clone());
         Announce {
             after: self.after.as_deref().map(|command| self.hook(command)),
             heartbeat: self.heartbeat.clone(),
             pushgateway: self.pushgateway.clone(),
             termination_log: self.termination_log.clone().or_else(usual),
-            stash: stash.map(|(directory, reference)| Stash {
-                directory,
-                reference,
-                hostname: self.stash_hostname.clone(),
-            }),
+            stash: self.stash.report(),
         }
     }
 

@@ -11,6 +11,7 @@ use galera_protocol::describe::Layer;
 
 use super::{Output, talk};
 use crate::capture::Timestamp;
+use crate::decode::tls::KeyLog;
 use crate::decode::{Dissector, Filter, Follow};
 use crate::exit::ExitCode;
 use error::Error;
@@ -37,6 +38,10 @@ pub(super) struct Args {
     /// User type of EVS for bytes of layer pc or gcs
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     user_type: u8,
+    /// Keys of the TLS connections in the capture, in NSS's format: what an end wrote that ran with
+    /// SSLKEYLOGFILE set
+    #[arg(long, value_name = "FILE")]
+    key_log: Option<PathBuf>,
     /// Show every field with its offset, length and bytes
     #[arg(long)]
     bytes: bool,
@@ -132,7 +137,9 @@ pub(super) fn run(args: Args, output: Output) -> ExitCode {
 
 fn decode(args: &Args, output: Output) -> Result<(), Error> {
     let mut shown = Shown::new(args.filter(), args.style(output), args.html.as_deref())?;
-    let (mut dissector, mut follow) = (Dissector::default(), Follow::default());
+    let keys = args.key_log.as_deref().map(KeyLog::read).transpose()?;
+    let mut dissector = Dissector::with_keys(keys.unwrap_or_default());
+    let mut follow = Follow::default();
     let result = source::read(args, &mut dissector, &mut |records| {
         records.into_iter().try_for_each(|record| shown.take(record, &mut follow))
     });

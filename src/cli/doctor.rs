@@ -4,6 +4,7 @@ use super::check::CheckError;
 use super::membership::MemberArgs;
 use super::place::PlaceArgs;
 use super::signals::Stop;
+use super::store::StoreArgs;
 use super::tls::{SstTlsArgs, TlsArgs};
 use super::{Output, talk};
 use crate::config::Target;
@@ -24,9 +25,11 @@ pub(super) struct Args {
     donor: String,
     #[command(flatten)]
     place: PlaceArgs,
-    /// Where the backup would go
+    /// Where the backup would go; may be given more than once
     #[arg(long, value_name = "SINK", help_heading = "Target")]
-    to: Option<Target>,
+    to: Vec<Target>,
+    #[command(flatten)]
+    store: StoreArgs,
     #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
@@ -45,7 +48,8 @@ impl Args {
             listener: sst::Config { listen: place.listen.into(), ..Default::default() },
             donors: self.donor.clone(),
             advertise: place.advertise.unwrap_or_default(),
-            target: self.to.clone(),
+            targets: self.to.clone(),
+            store: self.store.options(),
             joins: !self.no_join,
         })
     }

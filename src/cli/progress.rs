@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
@@ -94,9 +94,11 @@ impl Display {
                 let fresh = snapshot.stream_bytes.saturating_sub(self.last.1);
                 let rate = HumanBytes((fresh as f64 / seconds) as u64);
                 self.last = (now, snapshot.stream_bytes);
+                let received = snapshot.stream_bytes;
+                let left = left(received, reporter.total_bytes(), fresh as f64 / seconds);
                 talk::say(&format!(
-                    "received {} in {} files, {rate}/s, {current}",
-                    HumanBytes(snapshot.stream_bytes),
+                    "received {} in {} files, {rate}/s{left}, {current}",
+                    HumanBytes(received),
                     snapshot.files_complete,
                 ));
             }
@@ -104,6 +106,32 @@ impl Display {
     }
 }
 
+/// How much is left and how long it takes at this rate, if the size is known about.
+fn left(received: u64, total: Option<u64>, rate: f64) -> String {
+    let Some(left) = total.and_then(|total| total.checked_sub(received)) else {
+        return String::new();
+    };
+    match Duration::try_from_secs_f64(left as f64 / rate) {
+        Ok(time) => format!(", about {} left in {}", HumanBytes(left), HumanDuration(time)),
+        Err(_) => format!(", about {} left", HumanBytes(left)),
+    }
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_told_as_far_as_it_is_known() {
+        let mib = 1 << 20;
+        assert_eq!(left(mib, Some(61 * mib), mib as f64), ", about 60.00 MiB left in 60 seconds");
+        assert_eq!(left(mib, Some(2 * mib), 0.0), ", about 1.00 MiB left");
+        // The estimate was too small, or there is none.
+        assert_eq!(left(2 * mib, Some(mib), 1.0), "");
+        assert_eq!(left(mib, None, 1.0), "");
+    }
 }

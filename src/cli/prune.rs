@@ -8,7 +8,7 @@ use super::{Output, talk};
 use crate::exit::ExitCode;
 use crate::pipeline::manifest::BackupId;
 use crate::repository::{
-    Copied, CopyTarget, KeepRules, PruneConfig, Pruned, Repository, RepositoryUrl,
+    Copied, CopyTarget, KeepRules, PruneConfig, Pruned, Repository, RepositoryUrl, StoreOptions,
 };
 
 /// Arguments of `prune`.
@@ -129,13 +129,18 @@ pub(super) async fn copy(args: CopyArgs, output: Output) -> ExitCode {
 }
 
 async fn copied(args: CopyArgs, output: Output) -> Result<ExitCode, Error> {
-    let options = args.store.options();
+    let options = StoreOptions { upload_limit: args.upload.limit(), ..args.store.options() };
     let from = Repository::open_with(&args.from, &options).await?;
     let target = CopyTarget::open(&args.to, &options, args.upload.config()).await?;
     let ids: Vec<BackupId> = match args.id.as_str() {
         "latest" => vec![from.latest().await?],
-        "all" => from.list().await?.into_iter().map(|listed| listed.id).collect(),
-        id => vec![id.parse().map_err(|_| Error::Id(id.to_owned()))?],
+        "all" => {
+            let ours = from.list().await?.into_iter().map(|listed| listed.id);
+            let foreign = from.list_foreign().await?.into_iter();
+            let foreign = foreign.filter(|it| it.fault.is_none()).map(|it| it.backup_id);
+            ours.chain(foreign).collect()
+        }
+        id => vec![BackupId::foreign(id).ok_or_else(|| Error::Id(id.to_owned()))?],
     };
     let mut rows = Vec::new();
     for id in ids {

@@ -67,11 +67,7 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
     match result {
         Ok(()) => ExitCode::Success,
         Err(Error::Stopped) => stop.code().unwrap_or(ExitCode::Other),
-        Err(error) => {
-            talk::fail(&error, error.exit_code());
-            error.remedy().inspect(|remedy| talk::say(&format!("try: {remedy}")));
-            error.exit_code()
-        }
+        Err(error) => talk::fail_with_remedy(&error, error.remedy(), error.exit_code()),
     }
 }
 

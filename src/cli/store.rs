@@ -1,10 +1,12 @@
 //! Flags about object stores, shared by every command that knows repositories.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::ByteSize;
+use crate::config::{ByteSize, ParseSizeError};
 use crate::repository::{Addressing, StoreOptions, UploadConfig};
+use crate::throttle::Limit;
 
 /// How to reach an object store. Credentials come from the environment and the clouds' own files.
 #[derive(Clone, Debug, clap::Args)]
@@ -38,6 +40,19 @@ pub(super) struct UploadArgs {
     /// Parts under way at once
     #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Object store")]
     parts_in_flight: u16,
+    /// Send no more than so many bytes a second to object stores, all together: bytes, or with K, M or G
+    #[arg(long, value_name = "SIZE", value_parser = rate, help_heading = "Object store")]
+    limit_upload: Option<NonZeroU64>,
+}
+
+/// Bytes a second below which donors and object stores give up.
+const RATE_MIN: u64 = 64 << 10;
+
+/// A limit for bytes a second.
+pub(super) fn rate(text: &str) -> Result<NonZeroU64, String> {
+    let ByteSize(bytes) = text.parse().map_err(|error: ParseSizeError| error.to_string())?;
+    let rate = NonZeroU64::new(bytes).filter(|rate| rate.get() >= RATE_MIN);
+    rate.ok_or_else(|| format!("{text} is less than 64K a second: a transfer would time out"))
 }
 
 /// What S3 takes: no part but the last below the first, none above the second.
@@ -58,6 +73,11 @@ impl StoreArgs {
 }
 
 impl UploadArgs {
+    /// The limit that all uploads share.
+    pub(super) fn limit(&self) -> Option<Limit> {
+        self.limit_upload.map(Limit::new)
+    }
+
     /// Sizes that S3 does not take become the nearest that it takes.
     pub(super) fn config(&self) -> UploadConfig {
         let bytes = self.part_size.0.clamp(*PART_BYTES.start(), *PART_BYTES.end());

@@ -134,12 +134,18 @@ pub(super) struct SstTlsArgs {
     /// Its private key
     #[arg(long, value_name = "FILE")]
     sst_ssl_key: Option<PathBuf>,
+    /// File whose first line is the passphrase of that key
+    #[arg(long, value_name = "FILE", requires = "sst_ssl_key")]
+    sst_ssl_password_file: Option<PathBuf>,
     /// Authorities that sign donors' certificates
     #[arg(long, value_name = "FILE")]
     sst_ssl_ca: Option<PathBuf>,
     /// File whose first line is the key of donors with encrypt=1
     #[arg(long, value_name = "FILE")]
     sst_encrypt_key_file: Option<PathBuf>,
+    /// Command that undoes the donor's `compressor`, if it is not gzip, zstd, lz4 or qpress
+    #[arg(long, value_name = "COMMAND")]
+    sst_decompressor: Option<String>,
     /// Their encrypt-algo
     #[arg(long, value_name = "NAME", default_value = "aes-256-cbc")]
     sst_encrypt_algo: Algorithm,
@@ -166,6 +172,11 @@ impl SstTlsArgs {
         Ok(TransferTls { key: self.key()?, ..self.tls(common)? })
     }
 
+    /// What undoes compressors that are not known here.
+    pub(super) fn decompressor(&self) -> Option<String> {
+        self.sst_decompressor.clone()
+    }
+
     fn key(&self) -> Result<Option<DecryptionKey>, TlsArgsError> {
         let Some(path) = &self.sst_encrypt_key_file else { return Ok(None) };
         let secret = tls::secret(path).map_err(SecurityError::Keys)?;
@@ -176,7 +187,7 @@ impl SstTlsArgs {
         if self.sst_tls == SstTls::Off {
             return Ok(TransferTls::default());
         }
-        let keys = self.open()?.or_else(|| common.cloned());
+        let keys = self.open(common)?;
         let check = match self.sst_tls {
             SstTls::Required => DonorCheck::Nothing,
             SstTls::Auto | SstTls::Off | SstTls::VerifyCa | SstTls::VerifyIdentity => {
@@ -195,12 +206,22 @@ impl SstTlsArgs {
         }
     }
 
-    fn open(&self) -> Result<Option<Keys>, TlsArgsError> {
+    /// The keys of the transfer: its own, or the common ones, which another authority may go with.
+    fn open(&self, common: Option<&Keys>) -> Result<Option<Keys>, TlsArgsError> {
         let names = ["--sst-ssl-cert", "--sst-ssl-key"];
         let pair = pair(self.sst_ssl_cert.clone(), self.sst_ssl_key.clone(), names)?;
-        let Some((certificate, key)) = pair else { return Ok(None) };
         let ca = self.sst_ssl_ca.clone();
-        let files = KeyFiles { certificate, key, ca, ..KeyFiles::default() };
+        let files = match (pair, common, &ca) {
+            (Some((certificate, key)), _, _) => {
+                let password = self.sst_ssl_password_file.clone();
+                KeyFiles { certificate, key, ca, password, ..KeyFiles::default() }
+            }
+            (None, Some(common), Some(_)) => KeyFiles { ca, ..common.files().clone() },
+            (None, None, Some(_)) => {
+                return Err(SecurityError::NoKeys { asked: "--sst-ssl-ca" }.into());
+            }
+            (None, _, None) => return Ok(common.cloned()),
+        };
         Ok(Some(Keys::open(files).map_err(SecurityError::Keys)?))
     }
 }

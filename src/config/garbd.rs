@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use galera_protocol::gcs::Request;
+use galera_protocol::gcs::{Conditions, Request};
 
 use super::group::{Group, GroupError};
 use crate::arbitrator::{Config, Errand, Receiver, Transfer};
@@ -231,6 +231,7 @@ impl Settings {
                     donors: self.donor.clone().unwrap_or_default(),
                     method: method.to_owned(),
                     address: address.to_owned(),
+                    conditions: Conditions::default(),
                 };
                 Ok(Errand::Transfer(Transfer { request, receiver }))
             }

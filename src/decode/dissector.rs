@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::link::LinkDirection;
+use super::tls::{KeyLog, TlsStage};
 use super::{Record, What};
 use crate::capture::{Flow, Segment, StreamEvent, Streams, Timestamp};
 
@@ -13,12 +14,18 @@ const LINKS_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Dissector {
     streams: Streams,
+    tls: TlsStage,
     links: BTreeMap<Flow, LinkDirection>,
     count: u64,
     now: Timestamp,
 }
 
 impl Dissector {
+    /// Opens the TLS connections that these keys belong to.
+    pub fn with_keys(keys: KeyLog) -> Self {
+        Self { tls: TlsStage::new(keys), ..Self::default() }
+    }
+
     /// What a segment completes.
     pub fn take(&mut self, segment: &Segment) -> Vec<Record> {
         self.now = segment.time;
@@ -40,10 +47,19 @@ impl Dissector {
     /// What is left at the end of the capture.
     pub fn finish(&mut self) -> Vec<Record> {
         let events = self.streams.finish();
-        self.follow(events)
+        let mut records = self.follow(events);
+        let held = self.tls.finish();
+        records.extend(self.follow_opened(held));
+        records
     }
 
     fn follow(&mut self, events: Vec<(Flow, StreamEvent)>) -> Vec<Record> {
+        let opened = events.into_iter().flat_map(|(flow, event)| self.tls.take(flow, event));
+        let opened = opened.collect();
+        self.follow_opened(opened)
+    }
+
+    fn follow_opened(&mut self, events: Vec<(Flow, StreamEvent)>) -> Vec<Record> {
         let mut records = Vec::new();
         for (flow, event) in events {
             let is_over = matches!(event, StreamEvent::Ended | StreamEvent::Reset);

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use galera_protocol::describe::layout::Bits;
 use galera_protocol::describe::tables::{self, EVS_TYPES, GCS_TYPES, GMCAST_TYPES, PC_TYPES};
-use galera_protocol::describe::{Field, Item, Kind, Layout, Meaning, When};
+use galera_protocol::describe::{Field, Item, Layout, Meaning, When};
 
 /// What does not depend on the tables.
 const WALK: &str = include_str!("lua/walk.lua");
@@ -49,15 +49,7 @@ fn items(layout: &Layout) -> String {
 }
 
 fn one(field: &Field) -> String {
-    let (kind, length) = match field.kind {
-        Kind::Unsigned(length) => ("u", length),
-        Kind::BigEndian(length) => ("be", length),
-        Kind::Signed(length) => ("i", length),
-        Kind::Uuid => ("uuid", 16),
-        Kind::Padded(length) => ("padded", length),
-        Kind::Text => ("text", 0),
-        Kind::Rest => ("rest", 0),
-    };
+    let (kind, length) = field.kind.for_scripts();
     let condition = condition(field.when);
     let meaning = match field.meaning {
         Meaning::Plain => String::new(),

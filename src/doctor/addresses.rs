@@ -67,7 +67,7 @@ async fn visit(security: &Security, at: SocketAddr, lines: &mut Vec<Line>) {
         Security::Dynamic(Some(keys)) => match probe::plain(at).await {
             Plain::Member(greeting) => greeted(at, "plain TCP, which is allowed", greeting, lines),
             Plain::Silent => visit_tls(keys, at, lines).await,
-            Plain::Trouble(cause) => lines.push(trouble_line(at, cause)),
+            Plain::Trouble(cause) => lines.push(looked_into(at, cause).await),
         },
     }
 }
@@ -75,11 +75,8 @@ async fn visit(security: &Security, at: SocketAddr, lines: &mut Vec<Line>) {
 async fn visit_plain(at: SocketAddr, lines: &mut Vec<Line>) {
     match probe::plain(at).await {
         Plain::Member(greeting) => greeted(at, "plain TCP, as configured", greeting, lines),
-        Plain::Silent if probe::speaks_tls(at).await => {
-            lines.push(trouble_line(at, Cause::PeerUsesTls));
-        }
-        Plain::Silent => lines.push(trouble_line(at, Cause::Silent)),
-        Plain::Trouble(cause) => lines.push(trouble_line(at, cause)),
+        Plain::Silent => lines.push(looked_into(at, Cause::Silent).await),
+        Plain::Trouble(cause) => lines.push(looked_into(at, cause).await),
     }
 }
 
@@ -88,7 +85,7 @@ async fn visit_tls(keys: &Keys, at: SocketAddr, lines: &mut Vec<Line>) {
     let Tls { version, cipher, chain, greeting } =
         match probe::tls(at, Some(material.prober())).await {
             Ok(tls) => tls,
-            Err(cause) => return lines.push(trouble_line(at, cause)),
+            Err(cause) => return lines.push(looked_into(at, cause).await),
         };
     lines.push(Line::ok(Step::Dial, format!("{at} takes connections")));
     lines.push(Line::ok(Step::Tls, format!("{at} speaks {version}, {cipher}")));
@@ -97,7 +94,7 @@ async fn visit_tls(keys: &Keys, at: SocketAddr, lines: &mut Vec<Line>) {
         Ok(greeting) if trusted => greet(at, greeting, lines),
         Ok(_) => {}
         // A TLS peer that took our certificate and says nothing is no member.
-        Err(cause) => lines.push(trouble_line(at, cause)),
+        Err(cause) => lines.push(looked_into(at, cause).await),
     }
 }
 
@@ -105,7 +102,7 @@ async fn visit_tls(keys: &Keys, at: SocketAddr, lines: &mut Vec<Line>) {
 fn read_aloud(at: SocketAddr, chain: &[X509], keys: &Keys, lines: &mut Vec<Line>) -> bool {
     let Some(leaf) = chain.first() else {
         let failure = TlsFailure::UntrustedPeer(Objection::Missing);
-        lines.push(trouble_line(at, Cause::Tls(failure)));
+        lines.push(line_about(&trouble(at, Cause::Tls(failure))));
         return false;
     };
     let reading = certificate::read(leaf);
@@ -124,7 +121,7 @@ fn read_aloud(at: SocketAddr, chain: &[X509], keys: &Keys, lines: &mut Vec<Line>
         return true;
     };
     let cause = Cause::Tls(TlsFailure::UntrustedPeer(broken.objection));
-    let mut line = trouble_line(at, cause);
+    let mut line = line_about(&trouble(at, cause));
     line.text = format!("{}: {broken}", line.text);
     lines.push(line);
     false
@@ -148,13 +145,23 @@ fn greet(at: SocketAddr, greeting: Greeting, lines: &mut Vec<Line>) {
     });
 }
 
-fn trouble_line(at: SocketAddr, cause: Cause) -> Line {
-    let step = match cause {
+/// A line about trouble that the probe may know more about.
+async fn looked_into(at: SocketAddr, cause: Cause) -> Line {
+    line_about(&probe::sharpen(trouble(at, cause)).await)
+}
+
+fn trouble(at: SocketAddr, cause: Cause) -> Trouble {
+    Trouble { at: at.to_string(), cause }
+}
+
+fn line_about(trouble: &Trouble) -> Line {
+    let step = match trouble.cause {
         Cause::Unresolved => Step::Resolve,
         Cause::NobodyListens | Cause::NoRoute | Cause::NoAnswer => Step::Dial,
         Cause::PeerUsesTls | Cause::Tls(_) => Step::Tls,
         Cause::Silent
         | Cause::ClosedAtOnce
+        | Cause::TakesEverything
         | Cause::Broken
         | Cause::Stranger(_)
         | Cause::WrongGroup
@@ -162,5 +169,5 @@ fn trouble_line(at: SocketAddr, cause: Cause) -> Line {
         | Cause::Duplicate
         | Cause::Other(_) => Step::Greeting,
     };
-    Line::trouble(step, &Trouble { at: at.to_string(), cause })
+    Line::trouble(step, trouble)
 }

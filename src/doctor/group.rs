@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::Config;
 use super::report::{Line, Step};
 use crate::backup;
+use crate::causes::sentence;
 use crate::member::{self, Handle, NotJoined, Troubles};
 
 /// Joins, looks around, leaves. Gives back the address that our links left from.
@@ -59,7 +60,7 @@ async fn join(handle: &mut Handle) -> Result<Box<Configuration>, backup::Error> 
 
 fn failed(error: &backup::Error) -> Line {
     let remedy = error.remedy().unwrap_or("see above");
-    Line::failed(Step::Join, super::host::with_causes(error), remedy, error.exit_code())
+    Line::failed(Step::Join, sentence(error), remedy, error.exit_code())
 }
 
 fn describe(

@@ -8,12 +8,14 @@ use tokio::time::timeout;
 
 use super::Config;
 use super::report::{Line, Step};
+use crate::backup;
+use crate::causes::sentence;
 use crate::config::Target;
 use crate::exit::ExitCode;
 use crate::net::probe;
 use crate::net::socket::{self, Options};
 use crate::pipeline::manifest::BackupId;
-use crate::repository::{PackConfig, PackSink};
+use crate::repository::{PackConfig, PackSink, StoreOptions};
 use crate::sink::datadir::{Datadir, DatadirOptions};
 use crate::sink::raw::{Raw, RawTarget};
 use crate::sink::tar::{Tar, TarOptions};
@@ -25,6 +27,10 @@ const CALL_LIMIT: Duration = Duration::from_secs(3);
 
 /// Limit for opening the place for the backup.
 const SINK_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long each request to an object store is repeated; several of them fit into [`SINK_LIMIT`], so
+/// that its own words are heard.
+const STORE_RETRY_LIMIT: Duration = Duration::from_secs(1);
 
 /// Binds what a backup would bind; gives back the donor's listener for a call to it.
 pub(super) fn ports(config: &Config, add: &mut impl FnMut(Line)) -> Option<SstListener> {
@@ -58,40 +64,37 @@ pub(super) fn ports(config: &Config, add: &mut impl FnMut(Line)) -> Option<SstLi
 }
 
 /// Opens the target as a backup would, and gives it up again.
-pub(super) async fn sink(target: &Target) -> Line {
+pub(super) async fn sink(target: &Target, store: &StoreOptions) -> Line {
     if matches!(target, Target::Command(_)) {
         let text = "not tried: a command may store what it is given";
         return Line::warning(Step::Sink, text, "run the command by hand");
     }
-    let opened = timeout(SINK_LIMIT, open_and_abort(target)).await;
+    let opened = timeout(SINK_LIMIT, open_and_abort(target, store)).await;
     match opened {
-        Ok(Ok(())) => Line::ok(Step::Sink, "the target can be opened for writing"),
-        Ok(Err(error)) => Line::failed(
-            Step::Sink,
-            format!("the target cannot be opened: {}", with_causes(&error)),
-            "check --to, its permissions, and that nothing is there yet",
-            ExitCode::CannotCreate,
-        ),
+        Ok(Ok(())) => Line::ok(Step::Sink, format!("{target} can be opened for writing")),
+        Ok(Err(error)) => {
+            let error = backup::Error::OpenSink(error);
+            let remedy = error
+                .remedy()
+                .unwrap_or("check --to, its permissions, and that nothing is there yet");
+            Line::failed(Step::Sink, sentence(&error), remedy, error.exit_code())
+        }
         Err(_) => Line::failed(
             Step::Sink,
-            format!("the target did not open within {} s", SINK_LIMIT.as_secs()),
+            format!("{target} did not open within {} s", SINK_LIMIT.as_secs()),
             "check --to and the way to it",
             ExitCode::CannotCreate,
         ),
     }
 }
 
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {}", with_causes(cause)),
-        None => error.to_string(),
-    }
-}
-
-async fn open_and_abort(target: &Target) -> Result<(), SinkError> {
+async fn open_and_abort(target: &Target, store: &StoreOptions) -> Result<(), SinkError> {
     match target {
         Target::Repository(url) => {
-            let sink = PackSink::create(url, BackupId::generate(), PackConfig::default()).await?;
+            let retry_limit = store.retry_limit.min(STORE_RETRY_LIMIT);
+            let store = StoreOptions { retry_limit, ..store.clone() };
+            let config = PackConfig { store, ..PackConfig::default() };
+            let sink = PackSink::create(url, BackupId::generate(), config).await?;
             sink.abort().await;
         }
         Target::Datadir(target) => {

@@ -2,7 +2,7 @@
 //! certificates, and whether ours is let in. The acceptor speaks first in this protocol, so nothing
 //! of ours but a TLS handshake is ever sent; the member sees a caller that hangs up.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
@@ -30,6 +30,9 @@ const GREETING_LIMIT: Duration = Duration::from_millis(2_200);
 
 /// Limit of a TLS handshake.
 const TLS_LIMIT: Duration = Duration::from_secs(3);
+
+/// Ports that no service is known for, above those that systems give to callers.
+pub const UNUSED_PORTS: [u16; 2] = [61_617, 64_013];
 
 /// Bytes read at once while a greeting is awaited.
 const READ_BYTES: usize = 1024;
@@ -111,14 +114,31 @@ pub async fn speaks_tls(remote: SocketAddr) -> bool {
     }
 }
 
-/// Tells TLS from a proxy where a plain caller heard nothing.
+/// Looks again where nothing was said: is it TLS, or a proxy that takes every connection?
 pub async fn sharpen(trouble: Trouble) -> Trouble {
-    match trouble.at.parse() {
-        Ok(remote) if trouble.cause == Cause::Silent && speaks_tls(remote).await => {
-            Trouble { cause: Cause::PeerUsesTls, ..trouble }
-        }
-        Ok(_) | Err(_) => trouble,
+    let may_be_proxy = matches!(
+        trouble.cause,
+        Cause::Silent | Cause::ClosedAtOnce | Cause::Tls(TlsFailure::Silent | TlsFailure::Closed)
+    );
+    let Ok(remote) = trouble.at.parse::<SocketAddr>() else { return trouble };
+    if trouble.cause == Cause::Silent && speaks_tls(remote).await {
+        Trouble { cause: Cause::PeerUsesTls, ..trouble }
+    } else if may_be_proxy && takes_everything(remote.ip()).await {
+        Trouble { cause: Cause::TakesEverything, ..trouble }
+    } else {
+        trouble
     }
+}
+
+/// True if connections are taken even where nobody can be listening.
+async fn takes_everything(address: IpAddr) -> bool {
+    for port in UNUSED_PORTS {
+        let connected = connect(SocketAddr::new(address, port)).await;
+        if connected.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 fn bare_context() -> Result<SslContext, ErrorStack> {

@@ -16,12 +16,13 @@ mod context;
 pub mod dynamic;
 mod failure;
 pub mod handshake;
+mod key_log;
 mod keys;
 pub mod locate;
 mod pem;
 pub mod transport;
 
 pub use context::Material;
-pub use failure::{of_error, of_io};
+pub use failure::{of_causes, of_error, of_io};
 pub use keys::{KeyError, KeyFiles, Keys, secret};
 pub use pem::Complaint;

@@ -34,6 +34,8 @@ pub enum Cause {
     Silent,
     /// The connection is taken and closed without a word.
     ClosedAtOnce,
+    /// Connections to the address are taken whatever the port.
+    TakesEverything,
     /// The connection breaks.
     Broken,
     /// The peer uses TLS and we do not.
@@ -110,6 +112,7 @@ impl Trouble {
             | Cause::NoAnswer
             | Cause::Silent
             | Cause::ClosedAtOnce
+            | Cause::TakesEverything
             | Cause::Broken
             | Cause::Stranger(_)
             | Cause::Tls(TlsFailure::Silent | TlsFailure::Stranger(_))
@@ -137,7 +140,7 @@ impl Trouble {
             Cause::WrongGroup => 5,
             Cause::Tls(TlsFailure::Silent | TlsFailure::Stranger(_)) => 3,
             Cause::PeerUsesTls | Cause::Tls(_) => 4,
-            Cause::Stranger(_) | Cause::Silent => 3,
+            Cause::Stranger(_) | Cause::Silent | Cause::TakesEverything => 3,
             Cause::ClosedAtOnce | Cause::Broken => 2,
             Cause::Unresolved
             | Cause::NobodyListens
@@ -189,6 +192,10 @@ impl fmt::Display for Cause {
             Self::NoAnswer => f.write_str("connecting gets no answer at all"),
             Self::Silent => f.write_str("takes connections and then says nothing"),
             Self::ClosedAtOnce => f.write_str("takes connections and closes them without a word"),
+            Self::TakesEverything => f.write_str(
+                "a proxy or service mesh takes connections to every port of this address, and no \
+                 member answers",
+            ),
             Self::Broken => f.write_str("the connection broke"),
             Self::PeerUsesTls => f.write_str("uses TLS, and we were told to use none"),
             Self::Stranger(stranger) => write!(f, "{stranger} answers there, not a group member"),
@@ -241,6 +248,10 @@ fn remedy(cause: &Cause) -> &'static str {
         Cause::Silent => {
             "look for a proxy or service mesh that answers for the member, and exclude the group's \
              ports from it"
+        }
+        Cause::TakesEverything => {
+            "exclude the group's port (4567 by default) and 4444 from the mesh, on both sides, and \
+             check that the member runs"
         }
         Cause::ClosedAtOnce => {
             "check wsrep_allowlist on the server, that the node is not isolated, and that no proxy \

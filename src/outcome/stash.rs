@@ -20,25 +20,47 @@ pub struct Stash {
 const API_VERSION: &str = "appcatalog.appscode.com/v1alpha1";
 
 impl Stash {
-    /// Writes the report; it appears whole.
+    /// Writes the report of a backup.
     pub(super) fn write(&self, outcome: &Outcome) -> io::Result<()> {
+        self.put(&self.report(outcome))
+    }
+
+    /// Writes the report of a restore, which failed if there is an error.
+    pub fn write_restore(&self, error: Option<&str>, duration: Duration) -> io::Result<()> {
+        let mut stats = self.stats(error.is_none(), duration);
+        if let Some(error) = error {
+            stats["error"] = error.into();
+        }
+        self.put(&self.about(stats))
+    }
+
+    /// The file appears whole.
+    fn put(&self, report: &serde_json::Value) -> io::Result<()> {
         std::fs::create_dir_all(&self.directory)?;
         let partial = self.directory.join(".output.json.partial");
-        std::fs::write(&partial, self.report(outcome).to_string())?;
+        std::fs::write(&partial, report.to_string())?;
         std::fs::rename(partial, self.directory.join("output.json"))
     }
 
     fn report(&self, outcome: &Outcome) -> serde_json::Value {
-        let mut stats = serde_json::json!({
-            "hostname": self.hostname,
-            "phase": if outcome.is_success() { "Succeeded" } else { "Failed" },
-            "duration": human_time(outcome.duration),
-        });
+        let mut stats = self.stats(outcome.is_success(), outcome.duration);
         if outcome.is_success() {
             stats["snapshots"] = serde_json::json!([snapshot(outcome)]);
         } else {
             stats["error"] = outcome.error.clone().unwrap_or_default().into();
         }
+        self.about(stats)
+    }
+
+    fn stats(&self, is_success: bool, duration: Duration) -> serde_json::Value {
+        serde_json::json!({
+            "hostname": self.hostname,
+            "phase": if is_success { "Succeeded" } else { "Failed" },
+            "duration": human_time(duration),
+        })
+    }
+
+    fn about(&self, stats: serde_json::Value) -> serde_json::Value {
         let (namespace, name) = &self.reference;
         let reference = serde_json::json!({
             "apiVersion": API_VERSION, "kind": "AppBinding", "name": name, "namespace": namespace,
@@ -120,6 +142,25 @@ mod tests {
         assert_eq!(snapshot["totalSize"], "3.000 MiB");
         assert_eq!(snapshot["uploaded"], "2.000 KiB");
         assert_eq!(snapshot["fileStats"]["newFiles"], 1);
+    }
+
+    #[test]
+    fn a_restore_is_reported_without_snapshots() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let stash = stash(directory.path().to_path_buf());
+        let read = || {
+            let text = std::fs::read_to_string(directory.path().join("output.json"));
+            let report = serde_json::from_str::<serde_json::Value>(&text.expect("there"));
+            report.expect("JSON")["targetStatus"]["stats"][0].take()
+        };
+        stash.write_restore(None, Duration::from_secs(3661)).expect("written");
+        let expected = serde_json::json!({
+            "hostname": "host-0", "phase": "Succeeded", "duration": "1h1m1s",
+        });
+        assert_eq!(read(), expected);
+        stash.write_restore(Some("no space"), Duration::ZERO).expect("written");
+        let stats = read();
+        assert_eq!((&stats["phase"], &stats["error"]), (&"Failed".into(), &"no space".into()));
     }
 
     #[test]

@@ -17,12 +17,18 @@ pub use digest::{Digest, ParseDigestError};
 pub use id::{BackupId, ParseBackupIdError};
 pub use info::BackupInfo;
 pub use witness::{
-    ClosingFilesSeen, GroupSeen, SinkSeen, StreamSeen, TransportEnd, TransportSeen, Witness,
-    WitnessName, Witnesses,
+    ClosingFilesSeen, CommandSeen, GroupSeen, SinkSeen, StreamSeen, TransportEnd, TransportSeen,
+    Witness, WitnessName, Witnesses,
 };
 
-/// The format that this program writes, and the greatest that it reads.
-pub const FORMAT_VERSION: u32 = 2;
+/// The greatest format that this program reads.
+pub const FORMAT_VERSION: u32 = 3;
+
+/// The version of a dump: a backup without a donor, which older programs must not try to prepare.
+pub const DUMP_FORMAT_VERSION: u32 = 3;
+
+/// The version of an encrypted backup.
+pub const ENCRYPTED_FORMAT_VERSION: u32 = 2;
 
 /// The version of a backup that is not encrypted; older programs read it.
 pub const PLAIN_FORMAT_VERSION: u32 = 1;
@@ -87,6 +93,8 @@ pub enum Method {
     XtrabackupV2,
     /// mariadb-backup.
     Mariabackup,
+    /// None: a command's logical dump of a stand-alone server.
+    Dump,
 }
 
 /// Whose server a backup was taken from: decides which tool prepares it.
@@ -97,6 +105,8 @@ pub enum Flavour {
     Percona,
     /// MariaDB Server.
     Mariadb,
+    /// Not told; only of dumps, which no tool prepares.
+    Unknown,
 }
 
 /// Versions, each as its program spells it; absent when nothing told.

@@ -10,6 +10,7 @@ use super::reader::{Backup, Repository};
 use super::store::{Store, StoreOptions};
 use super::upload::UploadConfig;
 use super::url::RepositoryUrl;
+use super::xbcloud::{self, Stored};
 use super::{MANIFEST_NAME, STARTED_NAME, object_name};
 use crate::pipeline::manifest::{BackupId, Digest};
 
@@ -47,8 +48,14 @@ impl CopyTarget {
 
     /// Copies one backup; one that is there with the same manifest is left alone.
     pub async fn copy(&self, from: &Repository, id: &BackupId) -> Result<Copied, RepositoryError> {
+        match from.open_backup(id).await? {
+            Stored::Packs(backup) => self.copy_packs(&backup, id).await,
+            Stored::Chunks(backup) => xbcloud::copy(&backup, &self.store, self.upload).await,
+        }
+    }
+
+    async fn copy_packs(&self, backup: &Backup, id: &BackupId) -> Result<Copied, RepositoryError> {
         let name = object_name(id, MANIFEST_NAME);
-        let backup = from.backup(id).await?;
         let manifest = backup.store().read(&name).await?.unwrap_or_default();
         if let Some(found) = self.store.read(&name).await? {
             return if found == manifest {
@@ -60,7 +67,7 @@ impl CopyTarget {
         // Names its writer: two that copy at once must not meet.
         let mark = uuid::Uuid::new_v4().to_string().into_bytes();
         self.store.put_new(&object_name(id, STARTED_NAME), mark).await?;
-        match self.copy_objects(&backup, id, &manifest).await {
+        match self.copy_objects(backup, id, &manifest).await {
             Ok(bytes) => {
                 if let Err(error) = self.store.delete(&object_name(id, STARTED_NAME)).await {
                     tracing::debug!(%id, %error, "start mark stays");

@@ -1,5 +1,7 @@
 //! Why a repository cannot do what was asked.
 
+use super::store::NoContact;
+use crate::exit::ExitCode;
 use crate::pipeline::manifest::{BackupId, ManifestError};
 
 /// Why a repository cannot do what was asked.
@@ -103,6 +105,23 @@ pub enum RepositoryError {
         #[source]
         fault: Fault,
     },
+    /// What is there of a backup is not all of it.
+    #[error("backup {id} is not whole: {object}")]
+    NotWhole {
+        /// The backup.
+        id: BackupId,
+        /// What is not there or wrong.
+        object: String,
+        /// In what way.
+        #[source]
+        fault: Fault,
+    },
+    /// A name that the layout cannot hold.
+    #[error("{name:?} cannot be a name in layout xbcloud")]
+    Name {
+        /// The name.
+        name: String,
+    },
     /// A named limit was exceeded.
     #[error("more than {limit} {what}")]
     Limit {
@@ -200,22 +219,58 @@ pub enum Fault {
     #[error("listed twice")]
     Duplicate,
     /// The manifest says nothing of packs, or names another layout.
-    #[error("not a backup of layout packs")]
+    #[error("not a backup of this layout")]
     Layout,
+    /// A file's chunks are numbered with a gap.
+    #[error("chunk {index} is missing")]
+    ChunkMissing {
+        /// Number of the first one that is not there.
+        index: u64,
+    },
+    /// A file's last chunk does not end it.
+    #[error("the last chunk is no end")]
+    NoEnd,
+    /// An object is not the chunk that its name says.
+    #[error("not the chunk that its name says")]
+    Chunk,
+    /// A chunk of a kind that this way of reading cannot follow.
+    #[error("it was written over after it was written; restore the backup to read it")]
+    Rewritten,
+    /// The chunks of a file do not make it up.
+    #[error("{0}")]
+    Content(galera_protocol::xbstream::Fault),
+    /// A file that closes a backup is not as it has to be.
+    #[error("{0}")]
+    Closing(galera_protocol::xbstream::Gap),
+    /// The list of sums has an object that is not there, or the other way round.
+    #[error("the list of sums has other chunks")]
+    Listed,
+    /// The list of sums is not one.
+    #[error("malformed list of sums")]
+    Sums,
 }
 
 impl RepositoryError {
     /// The exit code that this error stands for.
-    pub const fn exit_code(&self) -> u8 {
+    pub fn exit_code(&self) -> u8 {
+        if NoContact::is_refusal_behind(self) {
+            return ExitCode::Refused.number();
+        }
         match self {
             Self::NoBackup { .. } | Self::Empty { .. } | Self::NoFile { .. } => 64,
-            Self::Damaged { .. } | Self::Manifest { .. } => 65,
+            Self::Damaged { .. } | Self::Manifest { .. } | Self::NotWhole { .. } => 65,
             Self::Sealed { .. } | Self::WrongKey { .. } => 77,
             Self::Create { .. } | Self::OtherBackup { .. } => 73,
-            Self::Write { .. } | Self::Lost { .. } | Self::Place { .. } | Self::Compress(_) => 74,
-            Self::Open { .. }
-            | Self::Read { .. }
-            | Self::Limit { .. }
+            Self::Write { .. }
+            | Self::Lost { .. }
+            | Self::Place { .. }
+            | Self::Name { .. }
+            | Self::Compress(_) => 74,
+            Self::Open { .. } | Self::Read { .. } => {
+                let contact = NoContact::behind(self).map(NoContact::exit_code);
+                contact.unwrap_or(ExitCode::Other).number()
+            }
+            Self::Limit { .. }
             | Self::Unfinished { .. }
             | Self::Encode { .. }
             | Self::WorkerLost => 100,

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use galera_protocol::xbstream::EntryPath;
+
 use super::error::{Fault, RepositoryError};
 use super::index::{Extent, FileRecord};
 
@@ -57,6 +59,14 @@ impl Plan {
         let plan = Self { files, placements };
         plan.refuse_sharing()?;
         Ok(plan)
+    }
+
+    /// Has these files' bytes come in their order.
+    pub(crate) fn in_order(mut self, is_wanted: impl Fn(&EntryPath) -> bool) -> Self {
+        for file in &mut self.files {
+            file.in_order |= is_wanted(file.record.path());
+        }
+        self
     }
 
     /// No two files have raw bytes in common: each byte is written once.
@@ -126,8 +136,6 @@ fn within_block(offset: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use galera_protocol::xbstream::EntryPath;
-
     use super::*;
     use crate::pipeline::manifest::Digest;
 

@@ -4,6 +4,9 @@
 //! years in which there is one, and a backup stays if any rule keeps it. They hold for each group by
 //! itself. The newest good backup of a group stays whatever the rules say, unless forced.
 //!
+//! Backups of other programs form a group by what their names tell of the cluster, or together one of
+//! those that tell nothing; their time is that of their last chunk.
+//!
 //! An unfinished backup is swept only when nothing has happened in it for a safe time: it may be one
 //! that is being written at this moment.
 
@@ -16,6 +19,7 @@ use jiff::Timestamp;
 
 use super::error::RepositoryError;
 use super::reader::{Listed, Repository};
+use super::xbcloud::Foreign;
 use crate::pipeline::manifest::BackupId;
 
 pub use rules::KeepRules;
@@ -53,8 +57,11 @@ impl Repository {
     pub async fn prune(&self, config: &PruneConfig) -> Result<Pruned, RepositoryError> {
         let mut pruned = Pruned::default();
         let listed = self.list().await?;
-        self.choose(listed, config, &mut pruned);
-        self.choose_incomplete(config, &mut pruned).await?;
+        let foreign = self.list_foreign().await?;
+        let (foreign, unfinished): (Vec<_>, Vec<_>) =
+            foreign.into_iter().partition(|backup| backup.fault.is_none());
+        choose(listed, foreign, config, &mut pruned);
+        self.choose_incomplete(unfinished, config, &mut pruned).await?;
         if !config.dry_run {
             for id in pruned.removed.iter().chain(&pruned.swept) {
                 self.remove(id).await?;
@@ -64,32 +71,20 @@ impl Repository {
         Ok(pruned)
     }
 
-    fn choose(&self, listed: Vec<Listed>, config: &PruneConfig, pruned: &mut Pruned) {
-        let mut groups: BTreeMap<String, Vec<BackupId>> = BTreeMap::new();
-        for backup in listed {
-            match backup.manifest {
-                Ok(manifest) => groups.entry(manifest.group).or_default().push(backup.id),
-                Err(error) => pruned.unreadable.push((backup.id, error.to_string())),
-            }
-        }
-        for ids in groups.into_values() {
-            let keep = config.keep.choose(&ids, !config.force);
-            for (id, keep) in ids.into_iter().zip(keep) {
-                if keep { &mut pruned.kept } else { &mut pruned.removed }.push(id);
-            }
-        }
-        pruned.kept.sort_unstable();
-        pruned.removed.sort_unstable();
-    }
-
     async fn choose_incomplete(
         &self,
+        foreign: Vec<Foreign>,
         config: &PruneConfig,
         pruned: &mut Pruned,
     ) -> Result<(), RepositoryError> {
         let now = Timestamp::now();
+        let mut unfinished: Vec<_> =
+            foreign.into_iter().map(|backup| (backup.backup_id, backup.stored)).collect();
         for id in self.incomplete().await? {
             let changed = self.last_change(&id).await?;
+            unfinished.push((id, changed));
+        }
+        for (id, changed) in unfinished {
             let age = now.duration_since(changed);
             if age.unsigned_abs() >= config.incomplete_after && !age.is_negative() {
                 pruned.swept.push(id);
@@ -99,4 +94,31 @@ impl Repository {
         }
         Ok(())
     }
+}
+
+fn choose(listed: Vec<Listed>, foreign: Vec<Foreign>, config: &PruneConfig, pruned: &mut Pruned) {
+    let mut groups: BTreeMap<String, Vec<(Timestamp, BackupId)>> = BTreeMap::new();
+    for backup in listed {
+        match backup.manifest {
+            Ok(manifest) => {
+                let time = backup.id.time().unwrap_or(Timestamp::UNIX_EPOCH);
+                groups.entry(manifest.group).or_default().push((time, backup.id));
+            }
+            Err(error) => pruned.unreadable.push((backup.id, error.to_string())),
+        }
+    }
+    for backup in foreign {
+        let group = groups.entry(backup.cluster.unwrap_or_default()).or_default();
+        group.push((backup.stored, backup.backup_id));
+    }
+    for mut backups in groups.into_values() {
+        backups.sort_unstable();
+        let times: Vec<Timestamp> = backups.iter().map(|(time, _)| *time).collect();
+        let keep = config.keep.choose(&times, !config.force);
+        for ((_, id), keep) in backups.into_iter().zip(keep) {
+            if keep { &mut pruned.kept } else { &mut pruned.removed }.push(id);
+        }
+    }
+    pruned.kept.sort_unstable();
+    pruned.removed.sort_unstable();
 }

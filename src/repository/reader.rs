@@ -14,11 +14,14 @@ use super::pack::{self, BlockRecord};
 use super::seal::Identities;
 use super::store::{Store, StoreOptions};
 use super::url::RepositoryUrl;
-use super::{LAYOUT, MANIFEST_NAME, object_name};
+use super::{LAYOUT, MANIFEST_NAME, object_name, xbcloud};
 use crate::pipeline::manifest::{BackupId, Digest, Manifest, Storage, StoredObject};
 
 /// Manifests that are read at once when listing: hides latency.
 const MANIFESTS_AHEAD: usize = 8;
+
+/// Backups among which one of the same group is looked for.
+const MANIFESTS_LOOKED_AT: usize = 16;
 
 /// A place that holds backups, opened for reading.
 #[derive(Clone, Debug)]
@@ -76,6 +79,10 @@ impl Repository {
         Self { identities, ..self }
     }
 
+    pub(super) const fn store(&self) -> &Store {
+        &self.store
+    }
+
     #[cfg(test)]
     pub(super) fn from_store(store: Store) -> Self {
         Self { store, identities: Identities::default() }
@@ -100,14 +107,18 @@ impl Repository {
         let uploads = self.store.prefixes_of_uploads().await?;
         let uploads: Vec<BackupId> = uploads.iter().filter_map(|name| name.parse().ok()).collect();
         let mut ids = self.prefixes().await?;
-        ids.extend(uploads.iter().cloned());
+        let beside = self.first_streams().await?;
+        ids.extend(uploads.iter().chain(&beside).cloned());
         ids.sort_unstable();
         ids.dedup();
         for id in ids {
             if self.store.size(&object_name(&id, MANIFEST_NAME)).await?.is_some() {
                 continue;
             }
-            if uploads.contains(&id) || self.store.holds_anything(id.as_str()).await? {
+            if uploads.contains(&id)
+                || beside.contains(&id)
+                || self.store.holds_anything(id.as_str()).await?
+            {
                 incomplete.push(id);
             }
         }
@@ -116,12 +127,30 @@ impl Repository {
 
     /// The name of the newest complete backup.
     pub async fn latest(&self) -> Result<BackupId, RepositoryError> {
+        let mut foreign = self.list_foreign().await?;
+        foreign.retain(|backup| backup.fault.is_none());
+        let foreign = foreign.pop().map(|backup| (Some(backup.stored), backup.backup_id));
         for id in self.prefixes().await?.into_iter().rev() {
             if self.store.size(&object_name(&id, MANIFEST_NAME)).await?.is_some() {
-                return Ok(id);
+                let ours = (id.time(), id);
+                return Ok(foreign.map_or(ours.clone(), |foreign| foreign.max(ours)).1);
             }
         }
+        if let Some((_, id)) = foreign {
+            return Ok(id);
+        }
         Err(RepositoryError::Empty { repository: self.store.url().to_owned() })
+    }
+
+    /// The newest complete backup of a group among the last ones; unreadable ones are passed over.
+    pub async fn newest_of(&self, group: &str) -> Result<Option<Manifest>, RepositoryError> {
+        for id in self.prefixes().await?.into_iter().rev().take(MANIFESTS_LOOKED_AT) {
+            match self.manifest(&id).await {
+                Ok(manifest) if manifest.group == group => return Ok(Some(manifest)),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(None)
     }
 
     /// Reads one backup's manifest.
@@ -183,6 +212,12 @@ impl Repository {
         Ok(())
     }
 
+    /// Backups whose first stream, in layout `xbcloud`, is there.
+    async fn first_streams(&self) -> Result<Vec<BackupId>, RepositoryError> {
+        let names = self.store.prefixes().await?;
+        Ok(names.iter().filter_map(|name| xbcloud::of_first_stream(name)?.parse().ok()).collect())
+    }
+
     async fn prefixes(&self) -> Result<Vec<BackupId>, RepositoryError> {
         let names = self.store.prefixes().await?;
         let mut ids: Vec<BackupId> = names.iter().filter_map(|name| name.parse().ok()).collect();
@@ -236,7 +271,7 @@ impl Backup {
     }
 
     /// An error if it is sealed.
-    pub(super) fn refuse_sealed(&self) -> Result<(), RepositoryError> {
+    pub(crate) fn refuse_sealed(&self) -> Result<(), RepositoryError> {
         let id = || self.inner.manifest.backup_id.clone();
         if self.is_sealed() { Err(RepositoryError::Sealed { id: id() }) } else { Ok(()) }
     }

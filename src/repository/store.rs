@@ -7,6 +7,8 @@
 //! made, so a manifest is never on disk before what it speaks of.
 
 mod cloud;
+mod contact;
+mod many;
 mod profile;
 mod retry;
 mod uploads;
@@ -26,10 +28,13 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use super::error::RepositoryError;
 use super::upload::{Upload, UploadConfig};
 use super::url::{Cloud, RepositoryUrl};
-use super::{MANIFEST_NAME, object_name};
+use super::{MANIFEST_NAME, object_name, xbcloud};
 use crate::pipeline::manifest::BackupId;
+use crate::throttle::Limit;
 use cloud::Connected;
 pub use cloud::{Addressing, Environment, StoreOptions};
+pub use contact::NoContact;
+pub(super) use many::ObjectSeen;
 use retry::{Backoff, is_conflict, is_final};
 use uploads::Uploads;
 
@@ -39,6 +44,8 @@ pub(crate) struct Store {
     objects: Arc<dyn ObjectStore>,
     place: Place,
     url: Arc<str>,
+    upload_limit: Option<Limit>,
+    retries_max: usize,
 }
 
 /// What a store can do that not every store can.
@@ -91,7 +98,8 @@ impl Store {
             .map_err(|error| generic(error.into()))??
             .with_fsync(true);
         let place = Place::Directory(directory);
-        Ok(Self { objects: Arc::new(objects), place, url: url.into() })
+        let (objects, url) = (Arc::new(objects), url.into());
+        Ok(Self { objects, place, url, upload_limit: None, retries_max: 0 })
     }
 
     fn in_cloud(
@@ -101,13 +109,16 @@ impl Store {
     ) -> Result<Self, object_store::Error> {
         let Connected { objects, uploads } = cloud::connect(cloud, options)?;
         let place = Place::Remote { uploads: uploads.map(Arc::new) };
-        Ok(Self { objects, place, url: url.into() })
+        let upload_limit = options.upload_limit.clone();
+        let retries_max = options.retries_max;
+        Ok(Self { objects, place, url: url.into(), upload_limit, retries_max })
     }
 
     /// Takes any object store; for tests of failing ones.
     #[cfg(test)]
     pub(crate) fn from_object_store(objects: Arc<dyn ObjectStore>) -> Self {
-        Self { objects, place: Place::Remote { uploads: None }, url: "test:".into() }
+        let place = Place::Remote { uploads: None };
+        Self { objects, place, url: "test:".into(), upload_limit: None, retries_max: usize::MAX }
     }
 
     pub(super) const fn is_remote(&self) -> bool {
@@ -124,9 +135,9 @@ impl Store {
     /// An object store is asked afterwards what it has: an answer may be lost, or untrue.
     pub(crate) async fn put_new(&self, name: &str, bytes: Vec<u8>) -> Result<(), RepositoryError> {
         let bytes = Bytes::from(bytes);
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(self.retries_max);
         loop {
-            let path = Path::from(name);
+            let path = path_of(name);
             let payload = PutPayload::from(bytes.clone());
             let put = self.objects.put_opts(&path, payload, PutMode::Create.into()).await;
             let failure = match put {
@@ -158,11 +169,18 @@ impl Store {
         name: &str,
         config: UploadConfig,
     ) -> Result<Upload, RepositoryError> {
-        let path = Path::from(name);
+        let path = path_of(name);
         // A beginning whose answer was lost is ended with the backup that it was for.
         let begun = self.again(|| self.objects.put_multipart(&path)).await;
         let parts = begun.map_err(|source| self.write_error(name, source))?;
         Ok(Upload::new(self.clone(), name.to_owned(), parts, config))
+    }
+
+    /// Waits until so many bytes of an upload may pass.
+    pub(super) async fn pace(&self, bytes: usize) {
+        if let Some(limit) = &self.upload_limit {
+            limit.pass(bytes).await;
+        }
     }
 
     /// Whether an object store really has what it said it took.
@@ -179,7 +197,7 @@ impl Store {
 
     /// Reads a whole small object; `None` if there is none of that name.
     pub(crate) async fn read(&self, name: &str) -> Result<Option<Bytes>, RepositoryError> {
-        let path = Path::from(name);
+        let path = path_of(name);
         let read = self.again(|| async { self.objects.get(&path).await?.bytes().await });
         match read.await {
             Ok(bytes) => Ok(Some(bytes)),
@@ -194,14 +212,14 @@ impl Store {
         name: &str,
         range: Range<u64>,
     ) -> Result<Bytes, RepositoryError> {
-        let path = Path::from(name);
+        let path = path_of(name);
         let read = self.again(|| self.objects.get_range(&path, range.clone()));
         read.await.map_err(|source| self.read_error(name, source))
     }
 
     /// An object's size; `None` if there is none of that name.
     pub(crate) async fn size(&self, name: &str) -> Result<Option<u64>, RepositoryError> {
-        let path = Path::from(name);
+        let path = path_of(name);
         match self.again(|| self.objects.head(&path)).await {
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -214,7 +232,7 @@ impl Store {
     where
         F: Future<Output = Result<T, object_store::Error>>,
     {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(self.retries_max);
         loop {
             match ask().await {
                 Err(error) if self.is_remote() && !is_final(&error) && backoff.wait().await => {
@@ -230,7 +248,7 @@ impl Store {
         &self,
         prefix: &str,
     ) -> Result<Option<Timestamp>, RepositoryError> {
-        let path = Path::from(prefix);
+        let path = path_of(prefix);
         let listed = self.again(|| {
             let seconds =
                 self.objects.list(Some(&path)).map_ok(|meta| meta.last_modified.timestamp());
@@ -259,22 +277,23 @@ impl Store {
         let Place::Remote { uploads: Some(uploads) } = &self.place else { return Ok(Vec::new()) };
         let listed = self.again(|| uploads.list("")).await;
         let listed = listed.map_err(|source| self.read_error("?uploads", source))?;
-        let prefix = |name: &str| name.split_once('/').map(|(prefix, _)| prefix.to_owned());
-        Ok(listed.iter().filter_map(|upload| prefix(&upload.name)).collect())
+        Ok(listed.iter().filter_map(|upload| xbcloud::backup_of(&upload.name)).collect())
     }
 
     /// Removes an object; a missing one is not an error.
     pub(crate) async fn delete(&self, name: &str) -> Result<(), RepositoryError> {
-        let path = Path::from(name);
+        let path = path_of(name);
         match self.again(|| self.objects.delete(&path)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => self.sync_parent(name).await,
             Err(source) => Err(self.write_error(name, source)),
         }
     }
 
-    /// Removes a backup: the manifest first, so that it is gone before it is damaged.
+    /// Removes a backup: what makes it one goes first, so that it is gone before it is damaged.
     pub(crate) async fn delete_backup(&self, id: &BackupId) -> Result<(), RepositoryError> {
         self.delete(&object_name(id, MANIFEST_NAME)).await?;
+        self.delete(&xbcloud::sums_name(id)).await?;
+        self.delete_prefix(&xbcloud::first_stream_name(id)).await?;
         self.delete_prefix(id.as_str()).await
     }
 
@@ -285,7 +304,7 @@ impl Store {
             return removed.map_err(|error| self.write_error(prefix, generic(error)));
         }
         self.end_uploads(prefix).await?;
-        let path = Path::from(prefix);
+        let path = path_of(prefix);
         let names: Vec<Path> = self
             .again(|| self.objects.list(Some(&path)).map_ok(|meta| meta.location).try_collect())
             .await
@@ -307,9 +326,10 @@ impl Store {
     /// Ends unfinished uploads below a prefix, which cost money and no listing of objects shows.
     pub(super) async fn end_uploads(&self, prefix: &str) -> Result<(), RepositoryError> {
         let Place::Remote { uploads: Some(uploads) } = &self.place else { return Ok(()) };
-        let below = format!("{prefix}/");
-        let listed = self.again(|| uploads.list(&below)).await;
-        for upload in listed.map_err(|source| self.read_error(prefix, source))? {
+        let listed = self.again(|| uploads.list(prefix)).await;
+        let mut listed = listed.map_err(|source| self.read_error(prefix, source))?;
+        listed.retain(|upload| xbcloud::backup_of(&upload.name).is_some_and(|id| id == prefix));
+        for upload in listed {
             let ended = self.again(|| uploads.end(&upload)).await;
             ended.map_err(|source| self.write_error(&upload.name, source))?;
         }
@@ -326,7 +346,11 @@ impl Store {
                 None => Ok(()),
             }
         };
-        sync.await.map_err(|error| self.write_error(name, generic(error)))
+        match sync.await {
+            // Then the name is not on disk either.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            synced => synced.map_err(|error| self.write_error(name, generic(error))),
+        }
     }
 
     /// An object's name as people know it.
@@ -335,12 +359,19 @@ impl Store {
     }
 
     pub(super) fn write_error(&self, name: &str, source: object_store::Error) -> RepositoryError {
+        let source = NoContact::plainly(source);
         RepositoryError::Write { object: self.full_name(name), source }
     }
 
     fn read_error(&self, name: &str, source: object_store::Error) -> RepositoryError {
+        let source = NoContact::plainly(source);
         RepositoryError::Read { object: self.full_name(name), source }
     }
+}
+
+/// Names of tables have characters that [`Path::from`] would write differently.
+fn path_of(name: &str) -> Path {
+    Path::parse(name).unwrap_or_else(|_| Path::from(name))
 }
 
 const DELETES_IN_FLIGHT: usize = 16;

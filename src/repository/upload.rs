@@ -48,6 +48,7 @@ impl Upload {
 
     /// Appends; waits while too many parts are under way.
     pub(crate) async fn write(&mut self, mut bytes: Bytes) -> Result<(), RepositoryError> {
+        self.store.pace(bytes.len()).await;
         while self.pending_bytes + bytes.len() >= self.config.part_bytes {
             let head = bytes.split_to(self.config.part_bytes - self.pending_bytes);
             self.pend(head);

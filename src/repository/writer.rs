@@ -35,8 +35,8 @@ use super::{
     FILES_NAME, INDEX_NAME, LAYOUT, MANIFEST_NAME, STARTED_NAME, compress, index, object_name,
 };
 use crate::pipeline::manifest::{
-    BackupId, Digest, Encryption, FORMAT_VERSION, Manifest, SinkSeen, Storage, StoredObject,
-    Witness,
+    BackupId, Digest, ENCRYPTED_FORMAT_VERSION, Encryption, Manifest, SinkSeen, Storage,
+    StoredObject, Witness,
 };
 use crate::sink::{Entry, Needs, Piece, Receipt, Sink, SinkError, SinkFile};
 
@@ -132,16 +132,20 @@ struct Stored {
 
 /// Why the workers stopped: whoever fails writes it down before hanging up.
 #[derive(Clone, Debug, Default)]
-struct Failure(Arc<OnceLock<Arc<RepositoryError>>>);
+pub(super) struct Failure(Arc<OnceLock<Arc<RepositoryError>>>);
 
 impl Failure {
-    fn set(&self, error: RepositoryError) {
+    pub(super) fn is_set(&self) -> bool {
+        self.0.get().is_some()
+    }
+
+    pub(super) fn set(&self, error: RepositoryError) {
         tracing::debug!(%error, "packs cannot be written");
         // The first cause is the one worth telling; later ones follow from it.
         drop(self.0.set(Arc::new(error)));
     }
 
-    fn at(&self, target: &str) -> SinkError {
+    pub(super) fn at(&self, target: &str) -> SinkError {
         let cause = self.0.get().cloned().unwrap_or_else(|| Arc::new(RepositoryError::WorkerLost));
         SinkError::Write { target: target.to_owned(), source: std::io::Error::other(cause) }
     }
@@ -256,7 +260,7 @@ impl PackSink {
         let objects = storage.packs + 1 + u64::from(storage.files.is_some());
         let seen = SinkSeen { objects, bytes: stored_bytes };
         if storage.encryption.is_some() {
-            manifest.format_version = FORMAT_VERSION;
+            manifest.format_version = manifest.format_version.max(ENCRYPTED_FORMAT_VERSION);
         }
         manifest.backup_id = self.id.clone();
         manifest.witnesses.sink = Some(Witness { holds: true, seen });
@@ -390,13 +394,13 @@ fn spawn(
 
 /// The mark names its writer: two that write one backup must not meet, and a lost answer is not taken
 /// for another writer.
-async fn mark_started(store: &Store, id: &BackupId) -> Result<(), RepositoryError> {
+pub(super) async fn mark_started(store: &Store, id: &BackupId) -> Result<(), RepositoryError> {
     let writer = uuid::Uuid::new_v4().to_string();
     store.put_new(&object_name(id, STARTED_NAME), writer.into_bytes()).await
 }
 
 /// What would be written over it must not be there; nor would an abort leave it.
-async fn refuse_existing(store: &Store, id: &BackupId) -> Result<(), RepositoryError> {
+pub(super) async fn refuse_existing(store: &Store, id: &BackupId) -> Result<(), RepositoryError> {
     let manifest = object_name(id, MANIFEST_NAME);
     if store.size(&manifest).await?.is_none() {
         return Ok(());
@@ -406,17 +410,17 @@ async fn refuse_existing(store: &Store, id: &BackupId) -> Result<(), RepositoryE
 }
 
 /// Only tidiness: with a manifest beside it the mark means nothing.
-async fn clear_started(store: &Store, id: &BackupId) {
+pub(super) async fn clear_started(store: &Store, id: &BackupId) {
     if let Err(error) = store.delete(&object_name(id, STARTED_NAME)).await {
         tracing::debug!(%id, %error, "start mark stays");
     }
 }
 
-fn create_error(url: &RepositoryUrl, error: RepositoryError) -> SinkError {
+pub(super) fn create_error(url: &RepositoryUrl, error: RepositoryError) -> SinkError {
     SinkError::Create { target: url.to_string(), source: std::io::Error::other(error) }
 }
 
-fn write_error(target: &str, error: RepositoryError) -> SinkError {
+pub(super) fn write_error(target: &str, error: RepositoryError) -> SinkError {
     SinkError::Write { target: target.to_owned(), source: std::io::Error::other(error) }
 }
 

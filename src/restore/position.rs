@@ -63,7 +63,7 @@ pub(super) fn prepared(directory: &Path, flavour: Flavour, was_streamed: bool) -
     let name = GALERA_INFO.into_iter().find(|name| directory.join(name).is_file())?;
     let is_from_innodb = match flavour {
         Flavour::Mariadb => directory.join(format!("{name}{STREAMED_SUFFIX}")).exists(),
-        Flavour::Percona => !was_streamed,
+        Flavour::Percona | Flavour::Unknown => !was_streamed,
     };
     let text = is_from_innodb.then(|| std::fs::read(directory.join(name)).ok()).flatten()?;
     let (uuid, seqno) = parse(&String::from_utf8_lossy(&text))?;

@@ -11,7 +11,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, RenameFlags, StatxAttributes, StatxFlags};
@@ -40,9 +40,22 @@ enum Kind {
     Inside,
 }
 
+/// What becomes of what an interrupted restore left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leftovers {
+    /// It goes.
+    Remove,
+    /// It stays, for whoever knows what of it is right.
+    Use,
+}
+
 impl Staging {
     /// Claims a target; with `force` it may hold something, which stays until [`Staging::publish`].
-    pub(super) fn claim(target: &Path, force: bool) -> Result<Self, RestoreError> {
+    pub(super) fn claim(
+        target: &Path,
+        force: bool,
+        leftovers: Leftovers,
+    ) -> Result<Self, RestoreError> {
         let failed = |source| RestoreError::Create { target: target.to_path_buf(), source };
         let target = std::path::absolute(target).map_err(failed)?;
         let target = fs::canonicalize(&target).unwrap_or(target);
@@ -54,7 +67,7 @@ impl Staging {
             Kind::Inside => target.join(PARTIAL),
             Kind::Beside => beside(&target, PARTIAL),
         };
-        let lock = make_place(&place)?;
+        let lock = make_place(&place, leftovers)?;
         Ok(Self { target, place, kind, force, _lock: lock })
     }
 
@@ -224,8 +237,8 @@ fn beside(target: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Makes an empty, private, locked directory; what an interrupted restore left in it goes.
-fn make_place(place: &Path) -> Result<File, RestoreError> {
+/// Makes a private, locked directory.
+fn make_place(place: &Path, leftovers: Leftovers) -> Result<File, RestoreError> {
     let failed = || {
         let target = place.to_path_buf();
         |source| RestoreError::Create { target, source }
@@ -245,7 +258,12 @@ fn make_place(place: &Path) -> Result<File, RestoreError> {
         }
         Err(error) => return Err(failed()(error.into())),
     }
-    empty(place).map_err(failed())?;
+    // It may have been given its final mode already.
+    fs::set_permissions(place, fs::Permissions::from_mode(0o700)).map_err(failed())?;
+    match leftovers {
+        Leftovers::Remove => empty(place).map_err(failed())?,
+        Leftovers::Use => {}
+    }
     Ok(lock)
 }
 

@@ -7,10 +7,14 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use galera_protocol::xbstream::EntryPath;
 use tokio::runtime::Handle;
+use tokio_util::io::StreamReader;
 use tokio_util::sync::CancellationToken;
 
 use super::error::RestoreError;
@@ -18,6 +22,7 @@ use super::finish::{Known, blocking};
 use crate::pipeline::hash::Content;
 use crate::pipeline::manifest::Manifest;
 use crate::pipeline::{self, Options, Progress};
+use crate::repository::{ChunkedBackup, Fault, ReadProgress, RepositoryError};
 use crate::sink::datadir::{Contents, DatadirFile, MANIFEST_NAME};
 use crate::sink::tar::{SUMS_BYTES_MAX, SUMS_NAME, parse_sums};
 use crate::sink::{Entry, Piece, Sink, SinkFile};
@@ -74,6 +79,61 @@ async fn unpack_stream(file: &Path, contents: Contents) -> Result<(), RestoreErr
     }
     received.sink.flush().await.map_err(pipeline::PipelineError::from)?;
     Ok(())
+}
+
+/// Puts the files of a backup in layout `xbcloud` into an empty directory.
+pub(super) async fn unpack_chunks(
+    backup: &ChunkedBackup,
+    place: &Path,
+    progress: &Arc<ReadProgress>,
+) -> Result<(), RestoreError> {
+    backup.refuse_damaged()?;
+    let below = place.to_path_buf();
+    let contents =
+        blocking(move || Contents::below(&below, false).map_err(RestoreError::read(below))).await?;
+    let failure: Arc<OnceLock<RepositoryError>> = Arc::default();
+    let source = StreamReader::new(counted(backup, progress, &failure));
+    let options = Options { hash_files: false, ..Options::default() };
+    let (unseen, cancel) = (Progress::default(), CancellationToken::new());
+    let received = pipeline::run(source, contents, &options, &unseen, &cancel).await;
+    let received = received.map_err(|error| match Arc::into_inner(failure) {
+        // The store's own words say more than that reading failed.
+        Some(failure) => failure.into_inner().map_or(error.into(), RestoreError::from),
+        None => error.into(),
+    })?;
+    if let Some(gap) = received.summary.completeness.gaps.first() {
+        let fault = Fault::Closing(*gap);
+        let (id, object) = (backup.id().clone(), "its last files".to_owned());
+        return Err(RepositoryError::NotWhole { id, object, fault }.into());
+    }
+    received.sink.flush().await.map_err(pipeline::PipelineError::from)?;
+    Ok(())
+}
+
+/// A backup's stream, its bytes counted; why it failed goes to `failure`.
+fn counted(
+    backup: &ChunkedBackup,
+    progress: &Arc<ReadProgress>,
+    failure: &Arc<OnceLock<RepositoryError>>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin + use<> {
+    progress.bytes_total.store(backup.chunks().1, Ordering::Relaxed);
+    progress.files_total.store(backup.files().count() as u64, Ordering::Relaxed);
+    let (progress, failure) = (Arc::clone(progress), Arc::downgrade(failure));
+    let stream = backup.stream().map(move |piece| match piece {
+        Ok(bytes) => {
+            progress.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            Ok(bytes)
+        }
+        Err(error) => {
+            let text = io::Error::other(error.to_string());
+            if let Some(failure) = failure.upgrade() {
+                // The stream ends with its first failure.
+                drop(failure.set(error));
+            }
+            Err(text)
+        }
+    });
+    Box::pin(stream)
 }
 
 /// An archive being unpacked.

@@ -88,7 +88,7 @@ impl Tool {
 const fn tool_names(flavour: Flavour) -> &'static [&'static str] {
     match flavour {
         Flavour::Mariadb => &["mariadb-backup", "mariabackup"],
-        Flavour::Percona => &["xtrabackup"],
+        Flavour::Percona | Flavour::Unknown => &["xtrabackup"],
     }
 }
 
@@ -96,7 +96,7 @@ const fn tool_names(flavour: Flavour) -> &'static [&'static str] {
 pub(super) fn find_server(flavour: Flavour) -> Option<PathBuf> {
     let names: &[&str] = match flavour {
         Flavour::Mariadb => &["mariadbd", "mysqld"],
-        Flavour::Percona => &["mysqld"],
+        Flavour::Percona | Flavour::Unknown => &["mysqld"],
     };
     names.iter().find_map(|name| in_path(name))
 }

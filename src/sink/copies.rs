@@ -20,6 +20,7 @@ use galera_protocol::xbstream::EntryPath;
 use tokio::time::timeout;
 
 use super::{CopyReport, Entry, Needs, Piece, Receipt, Sink, SinkError, SinkFile};
+use crate::causes::sentence;
 use crate::pipeline::manifest::Manifest;
 
 /// How many of the copies must succeed.
@@ -274,12 +275,6 @@ fn failed(ended: &[(String, Result<Receipt, SinkError>)], failures: usize) -> Si
         }
     }
     SinkError::Copies { failures, copies: ended.len(), failed: failed.join("; "), made }
-}
-
-/// An error with its causes.
-fn sentence(error: &SinkError) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl<F: SinkFile> CopiesFile<F> {

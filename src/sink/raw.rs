@@ -39,6 +39,7 @@ pub enum RawTarget {
 #[derive(Debug)]
 pub struct Raw {
     output: Output,
+    stream_as_sent: bool,
     /// Names that were used, to mark a second use; only where the stream is made of files.
     created: BTreeSet<EntryPath>,
 }
@@ -46,7 +47,14 @@ pub struct Raw {
 impl Raw {
     /// Opens the target; `sync`: it is on stable storage before it appears.
     pub async fn create(target: RawTarget, sync: bool) -> Result<Self, SinkError> {
-        Ok(Self { output: Output::open(target, sync).await?, created: BTreeSet::new() })
+        let output = Output::open(target, sync).await?;
+        Ok(Self { output, stream_as_sent: true, created: BTreeSet::new() })
+    }
+
+    /// For a source that has files and no stream: one is made of them.
+    #[must_use]
+    pub fn of_files(self) -> Self {
+        Self { stream_as_sent: false, ..self }
     }
 
     async fn chunk(&self, path: &EntryPath, body: Body) -> Result<(), SinkError> {
@@ -59,7 +67,7 @@ impl Sink for Raw {
     type File = RawFile;
 
     fn needs(&self) -> Needs {
-        Needs { stream_as_sent: true, ..Needs::default() }
+        Needs { stream_as_sent: self.stream_as_sent, ..Needs::default() }
     }
 
     async fn create(&mut self, entry: &Entry) -> Result<RawFile, SinkError> {

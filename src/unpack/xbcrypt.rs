@@ -22,9 +22,10 @@ const VECTOR_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
 
 /// Largest chunk that is taken. Tools write 64 KiB unless told otherwise.
-const CHUNK_BYTES_MAX: u64 = 256 << 20;
+const CHUNK_BYTES_MAX: u64 = 64 << 20;
 
 /// A key for AES: its length chooses the variant.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Key {
     bytes: Vec<u8>,
     cipher: Cipher,
@@ -80,7 +81,7 @@ impl fmt::Debug for Key {
 
 /// Takes chunks apart.
 #[derive(Debug)]
-pub(super) struct Decryption {
+pub(crate) struct Decryption {
     key: std::sync::Arc<Key>,
     gather: Gather,
     state: State,
@@ -108,11 +109,11 @@ enum Version {
 }
 
 impl Decryption {
-    pub(super) fn new(key: std::sync::Arc<Key>) -> Self {
+    pub(crate) fn new(key: std::sync::Arc<Key>) -> Self {
         Self { key, gather: Gather::default(), state: State::Header }
     }
 
-    pub(super) fn next(&mut self, input: &mut Bytes) -> Result<Option<Bytes>, Fault> {
+    pub(crate) fn next(&mut self, input: &mut Bytes) -> Result<Option<Bytes>, Fault> {
         while let Some(unit) = self.gather.take(input, self.wanted()) {
             if let Some(plain) = self.read(&unit)?.filter(|plain| !plain.is_empty()) {
                 return Ok(Some(plain.into()));
@@ -121,7 +122,7 @@ impl Decryption {
         Ok(None)
     }
 
-    pub(super) fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.state == State::Header && self.gather.is_empty()
     }
 

@@ -64,6 +64,35 @@ fn views_statuses_and_verdicts_are_told_as_they_change() {
     assert!(has("gone: n3; the change took 0.002 s, for n3 left"), "{notes:#?}");
 }
 
+/// Four members of this program with TLS on every link and in the transfer; `SSLKEYLOGFILE` was set.
+#[test]
+fn a_group_with_tls_is_read_with_the_keys_that_its_members_wrote() {
+    let file = |name: &str| {
+        let path: PathBuf =
+            [env!("CARGO_MANIFEST_DIR"), "tests/vectors/captures", name].iter().collect();
+        path.to_string_lossy().into_owned()
+    };
+    let (capture, keys) = (file("tls-group.pcapng"), file("tls-group.keys"));
+    let text = |arguments: &[&str]| {
+        let output = decode(arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let closed = text(&[&capture]);
+    assert!(closed.lines().all(|line| line.contains("link: ")), "{closed}");
+    let open = text(&["--key-log", &keys, &capture]);
+    for expected in
+        ["GCS STATE_REQ", "GCS JOIN", "SST: file xtrabackup_info, 315 bytes", "donor-1 is DONOR"]
+    {
+        assert!(open.contains(expected), "{expected} is missing");
+    }
+    for bad in ["MALFORMED", "not captured", "no frame"] {
+        assert!(!open.contains(bad), "{bad}");
+    }
+    let wrong = decode(&["--key-log", &capture, &capture]);
+    assert_eq!(wrong.status.code(), Some(78), "{wrong:?}");
+}
+
 #[test]
 fn filters_leave_what_was_asked_for() {
     let requests = lines(&["--type", "STATE_REQ", "--no-notes"]);

@@ -1,6 +1,9 @@
 //! The built binary where no group is needed: exit code, standard output, standard error.
 
+mod credentials;
 mod decode;
+mod packaging;
+mod traces;
 mod xbstream;
 
 use std::{

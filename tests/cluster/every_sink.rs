@@ -137,9 +137,11 @@ fn a_job_killed_in_the_middle_leaves_no_snapshot_and_after_prune_nothing_at_all(
     let mut cluster = Cluster::start(2);
     cluster.expect_donor_failures();
     let sinks = Sinks::create(&cluster);
-    for phase in ["joined", "waiting", "receiving"] {
-        if phase == "receiving" {
-            cluster.node(1).set_fault(Fault::Stalls);
+    for phase in ["joining", "joined", "requesting", "waiting", "receiving", "verifying"] {
+        match phase {
+            "receiving" => cluster.node(1).set_fault(Fault::Stalls),
+            "verifying" => cluster.node(1).set_fault(Fault::Lingers),
+            _ => {}
         }
         let job = Job::backup(&cluster, "s3://every-sink/killed").flag("--donor", "n2");
         let job = job.switch(&format!("--to=exec:{RESTIC}"));

@@ -12,12 +12,17 @@ mod support;
 
 mod arbitrator;
 mod attacked;
+mod documented;
 mod donor_failures;
+mod embedded;
 mod every_sink;
+mod examples;
 mod harness;
 mod main_job;
 mod membership;
+mod percona;
 mod refusals;
+mod stand_alone;
 mod stopping;
 mod timing;
 mod tls;

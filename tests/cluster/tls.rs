@@ -4,22 +4,17 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::{
-    support::{
-        cluster::Cluster,
-        content,
-        howto::{HowTo, Pair},
-        job::{Job, Outcome},
-        ledger,
-        ports::Ports,
-        server::{Server, Start},
-        wait::seconds,
-    },
-    verdict::Repository,
+use crate::support::{
+    cluster::Cluster,
+    howto::{HowTo, Pair},
+    job::{Job, Outcome},
+    ports::Ports,
+    server::Server,
+    wait::{seconds, until_true},
 };
 
 /// Provider options of a server whose group traffic runs inside TLS.
-fn group_options(pair: &Pair, ca: &Path) -> String {
+pub(crate) fn group_options(pair: &Pair, ca: &Path) -> String {
     format!(
         "socket.ssl=yes;socket.ssl_cert={};socket.ssl_key={};socket.ssl_ca={}",
         pair.certificate.display(),
@@ -46,41 +41,6 @@ fn with_keys(job: Job, pair: &Pair, ca: &Path) -> Job {
 
 #[test]
 #[ignore = "starts real servers"]
-fn a_group_with_version_1_certificates_is_backed_up_and_restored() {
-    let howto = HowTo::new();
-    let node = howto.version_1("node");
-    let ours = howto.version_1("backup");
-    let ca = howto.ca();
-    let mut cluster = Cluster::start_set_up(3, |server| {
-        server.set_provider(&group_options(&node, &ca));
-        let mut transfer = transfer_files(&node, &ca, MODERN);
-        transfer.push("ssl-mode=VERIFY_CA".to_owned());
-        server.set_transfer(&transfer);
-    });
-    ledger::create(cluster.node(0));
-    cluster.wait_level();
-    let repository = Repository::create(&cluster, "repository");
-    let job = Job::backup(&cluster, &repository.url).flag("--donor", "n2");
-    let outcome = with_keys(job, &ours, &ca).run(seconds(120)).expect(&[0]);
-    assert_eq!(outcome.json()["manifest"]["witnesses"]["transport"]["seen"]["tls"], "TLSv1.3");
-
-    let directory = cluster.path("restored");
-    Job::restore(&repository.url, &directory)
-        .switch("--prepare")
-        .switch("--bootstrap")
-        .run(seconds(120))
-        .expect(&[0]);
-    let mut server = cluster.adopt("restored-node", &directory);
-    server.set_provider(&group_options(&node, &ca));
-    server.start(&Start::Bootstrap);
-    server.wait_synced();
-    assert_eq!(ledger::verify(&server), 0);
-    assert_eq!(content::checksums(&server), content::checksums(cluster.node(0)));
-    cluster.assert_unharmed();
-}
-
-#[test]
-#[ignore = "starts real servers"]
 fn a_dynamic_group_is_joined_with_and_without_tls() {
     let howto = HowTo::new();
     let node = howto.version_1("node");
@@ -96,6 +56,81 @@ fn a_dynamic_group_is_joined_with_and_without_tls() {
     let dynamic = Job::backup(&cluster, "null:").flag("--sst-tls", "off");
     let dynamic = with_keys(dynamic, &node, &ca).option("socket.dynamic=yes");
     dynamic.run(seconds(120)).expect(&[0]);
+    cluster.assert_unharmed();
+}
+
+#[test]
+#[ignore = "starts real servers"]
+fn a_certificate_that_is_replaced_counts_from_the_next_link_on() {
+    let howto = HowTo::new();
+    let old_ca = howto.ca();
+    let new_ca = howto.authority("new");
+    let both = howto.concatenate(&[&old_ca, &new_ca], "both.pem");
+    howto.request("renewed", 2048);
+    howto.sign("renewed", "", "new");
+    let (first, renewed) = (howto.version_1("first"), howto.pair("renewed"));
+    let mut cluster = Cluster::start_set_up(2, |server| {
+        server.set_provider(&group_options(&renewed, &both));
+    });
+    let live = Pair { certificate: howto.path("live.pem"), key: howto.path("live-key.pem") };
+    let install = |pair: &Pair| {
+        std::fs::copy(&pair.certificate, &live.certificate).expect("copy");
+        std::fs::copy(&pair.key, &live.key).expect("copy");
+    };
+    install(&first);
+    let ports = Ports::reserve();
+    let ours = ports.address(2);
+    let job = Job::new("status")
+        .flag("--address", &format!("gcomm://{}", cluster.peers()))
+        .flag("--group", cluster.group())
+        .flag("--options", &format!("gmcast.listen_addr=tcp://{ours}"))
+        .switch("--watch")
+        .holding(ports);
+    let mut watcher = with_keys(job, &live, &both).start();
+    cluster.wait_healthy(3);
+
+    install(&renewed);
+    watcher.signal(Signal::HUP);
+    until_true("the keys to be read again", seconds(10), || {
+        watcher.talk().contains("live.pem: read again")
+    });
+    // From now on this server trusts the new CA alone, and with it no link with the old certificate.
+    cluster.nodes[1].stop();
+    let so_far = cluster.nodes[1].log().len();
+    cluster.nodes[1].set_provider(&format!("socket.ssl_ca={}", new_ca.display()));
+    cluster.restart(1);
+    let strict = cluster.node(1).group_address();
+    let link = format!("ssl://{ours}");
+    until_true("a link with the new certificate", seconds(30), || {
+        let log = cluster.node(1).log();
+        let mut lines = log[so_far..].lines();
+        lines.any(|line| line.contains("connection established") && line.contains(&link))
+    });
+    let doctor = looking(&cluster, "doctor").flag("--address", &format!("gcomm://{strict}"));
+    let outcome = with_keys(doctor, &first, &both).switch("--no-join").run(seconds(60));
+    let report = outcome.expect(&[77]).stdout;
+    assert!(
+        report.contains("refuses our certificate, which does not lead to a trusted CA"),
+        "{report}"
+    );
+    watcher.signal(Signal::INT);
+    watcher.finish(seconds(30)).expect(&[0]);
+    cluster.wait_healthy(2);
+}
+
+#[test]
+#[ignore = "starts real servers"]
+fn names_and_listeners_of_both_families_reach_a_group_of_one() {
+    let mut cluster = Cluster::start(2);
+    let peers = cluster.peers().replace("127.0.0.1", "localhost");
+    let ports = Ports::reserve();
+    Job::backup(&cluster, "null:")
+        .flag("--address", &format!("gcomm://{peers}"))
+        .flag("--listen", &format!("0.0.0.0:{}", ports.at(1)))
+        .flag("--options", &format!("gmcast.listen_addr=tcp://[::]:{}", ports.at(2)))
+        .holding(ports)
+        .run(seconds(120))
+        .expect(&[0]);
     cluster.assert_unharmed();
 }
 
@@ -202,8 +237,15 @@ fn a_tls_group_is_looked_at_and_refuses_whoever_does_not_fit() {
     let mut cluster = Cluster::start_set_up(2, |server| {
         server.set_provider(&group_options(&node, &ca));
     });
-    let doctor = with_keys(looking(&cluster, "doctor"), &node, &ca);
-    let outcome = doctor.flag("--to", "null:").run(seconds(60)).expect(&[0]);
+    let views = |cluster: &Cluster| -> u64 {
+        cluster.node(0).status("wsrep_cluster_conf_id").parse().expect("a number")
+    };
+    let before = views(&cluster);
+    let doctor = || with_keys(looking(&cluster, "doctor"), &node, &ca).flag("--to", "null:");
+    doctor().switch("--no-join").run(seconds(60)).expect(&[0]);
+    assert_eq!(views(&cluster), before, "a look from outside changes nothing");
+    let outcome = doctor().run(seconds(60)).expect(&[0]);
+    assert_eq!(views(&cluster), before + 2, "one join and one leave");
     let report = outcome.json();
     assert_eq!(report["level"], "ok", "{report}");
     let lines = report["lines"].as_array().expect("lines");

@@ -3,6 +3,7 @@
 mod backup;
 mod faults;
 mod google;
+mod killed;
 mod proxy;
 mod rcat;
 mod servers;

@@ -3,12 +3,15 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+
+/// Between two bytes of a slow answer, whose last one never comes.
+const BYTE_PERIOD: Duration = Duration::from_millis(100);
 
 /// Which requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +54,10 @@ pub(crate) enum Fault {
     Truncated,
     /// Nothing happens, for ever.
     Stall,
-    /// The answer comes byte by byte.
+    /// The answer comes byte by byte, and takes longer than any request may.
     Slow,
+    /// The store does it, and the answer never comes.
+    Held,
     /// The store is broken or busy.
     Status(u16),
     /// The answer's ETag is another one.
@@ -65,6 +70,8 @@ pub(crate) enum Fault {
 pub(crate) struct Proxy {
     address: SocketAddr,
     spoiled: Arc<AtomicUsize>,
+    held: Arc<AtomicUsize>,
+    slowest: Arc<AtomicU64>,
     _tasks: JoinSet<()>,
 }
 
@@ -75,6 +82,8 @@ struct Rule {
     fault: Fault,
     times: usize,
     spoiled: Arc<AtomicUsize>,
+    held: Arc<AtomicUsize>,
+    slowest: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -83,7 +92,17 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let spoiled = Arc::new(AtomicUsize::new(0));
-        let rule = Rule { upstream, what, fault, times, spoiled: Arc::clone(&spoiled) };
+        let held = Arc::new(AtomicUsize::new(0));
+        let slowest = Arc::new(AtomicU64::new(0));
+        let rule = Rule {
+            upstream,
+            what,
+            fault,
+            times,
+            spoiled: Arc::clone(&spoiled),
+            held: Arc::clone(&held),
+            slowest: Arc::clone(&slowest),
+        };
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
@@ -92,11 +111,23 @@ impl Proxy {
                 connections.spawn(async move { drop(rule.serve(client).await) });
             }
         });
-        Self { address, spoiled, _tasks: tasks }
+        Self { address, spoiled, held, slowest, _tasks: tasks }
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// Waits until a request is held for ever.
+    pub(crate) async fn wait_held(&self) {
+        while self.held.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// How long the slowest request took that was not spoiled.
+    pub(crate) fn slowest(&self) -> Duration {
+        Duration::from_millis(self.slowest.load(Ordering::Relaxed))
     }
 
     /// How many requests were spoiled.
@@ -108,12 +139,16 @@ impl Proxy {
 impl Rule {
     /// One request for each connection: simple, and a client cannot tell.
     async fn serve(&self, mut client: TcpStream) -> io::Result<()> {
+        let accepted = Instant::now();
         let Some((head, request)) = read_request(&mut client).await? else { return Ok(()) };
         let fault = self.what.is(&head).then(|| self.take()).flatten();
         match fault {
             None => {
                 let answer = self.forward(&request).await?;
-                client.write_all(&answer).await?;
+                let written = client.write_all(&answer).await;
+                let took = u64::try_from(accepted.elapsed().as_millis()).unwrap_or(u64::MAX);
+                self.slowest.fetch_max(took, Ordering::Relaxed);
+                written?;
             }
             Some(Fault::CutBefore) => {}
             Some(Fault::CutAfter) => drop(self.forward(&request).await?),
@@ -123,13 +158,18 @@ impl Rule {
                     .write_all(&answer[..answer.len() - body_length(&answer).div_ceil(2)])
                     .await?;
             }
-            Some(Fault::Stall) => std::future::pending().await,
+            Some(Fault::Stall) => self.hold().await,
+            Some(Fault::Held) => {
+                drop(self.forward(&request).await?);
+                self.hold().await;
+            }
             Some(Fault::Slow) => {
                 let answer = self.forward(&request).await?;
-                for byte in answer.chunks(1) {
+                for byte in answer[..answer.len() - 1].chunks(1) {
                     client.write_all(byte).await?;
-                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    tokio::time::sleep(BYTE_PERIOD).await;
                 }
+                self.hold().await;
             }
             Some(Fault::Status(status)) => {
                 let answer = format!(
@@ -151,6 +191,11 @@ impl Rule {
             }
         }
         client.shutdown().await
+    }
+
+    async fn hold(&self) {
+        self.held.fetch_add(1, Ordering::Relaxed);
+        std::future::pending().await
     }
 
     fn take(&self) -> Option<Fault> {

@@ -21,6 +21,7 @@ async fn store(stream: Vec<u8>) -> bool {
         ("RCLONE_CONFIG_S3_SECRET_ACCESS_KEY", SECRET_KEY),
     ];
     let line = CommandLine {
+        arguments: Vec::new(),
         command: "unset AWS_CA_BUNDLE; exec rclone --config /dev/null rcat s3:rcat/backup.xb"
             .into(),
         environment: variables.map(|(name, value)| (name.into(), value.into())).to_vec(),

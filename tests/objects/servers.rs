@@ -63,10 +63,12 @@ fn log_of(directory: &Path) -> String {
     fs::read_to_string(directory.join("log")).unwrap_or_default()
 }
 
+/// Where a server keeps its data: below the target directory, unless a variable says otherwise.
 fn directory() -> PathBuf {
     // Removed with the target directory, not by the test: the server outlives every test.
-    let directory =
-        tempfile::Builder::new().prefix("objects-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+    let parent = std::env::var_os("GALERA_SST_TEST_STORES");
+    let parent = parent.unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
+    let directory = tempfile::Builder::new().prefix("objects-").tempdir_in(parent);
     directory.expect("temporary directory").keep()
 }
 

@@ -104,7 +104,7 @@ async fn what_cannot_be_told_is_named_and_the_rest_is_told() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let told = directory.path().join("told");
     let to = Announce {
-        pushgateway: Some("http://127.0.0.1:9".into()),
+        pushgateway: Some("http://user:hush@127.0.0.1:9/hush".into()),
         termination_log: Some(directory.path().join("missing/log")),
         after: Some(Hook {
             command: format!("touch {}", told.display()),
@@ -116,4 +116,6 @@ async fn what_cannot_be_told_is_named_and_the_rest_is_told() {
     assert_eq!(failures.len(), 2, "{failures:?}");
     assert!(failures[0].starts_with("termination log") && failures[1].starts_with("--pushgateway"));
     assert!(fs::exists(told).expect("readable"));
+    // Whoever knows such a URL could say what we say.
+    assert!(!failures[1].contains("hush"), "{failures:?}");
 }

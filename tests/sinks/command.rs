@@ -30,6 +30,7 @@ async fn a_command_conforms() {
 async fn start(command: &str, environment: &[(&str, &str)]) -> Result<Raw, SinkError> {
     let own = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
     let line = CommandLine {
+        arguments: Vec::new(),
         command: command.to_owned(),
         environment: environment.iter().map(own).collect(),
         limit: Duration::from_secs(60),
@@ -88,6 +89,7 @@ async fn a_command_that_ends_during_the_stream_is_reported_with_its_status() {
 #[tokio::test]
 async fn a_command_that_does_not_end_is_killed_at_its_limit() {
     let line = CommandLine {
+        arguments: Vec::new(),
         command: "cat >/dev/null; sleep 600".into(),
         environment: Vec::new(),
         limit: Duration::from_millis(300),

@@ -14,6 +14,7 @@ mod subjects;
 mod suite;
 mod tar_archive;
 mod vectors;
+mod xbcloud;
 
 /// Runs the whole suite against a kind of sink.
 macro_rules! conforms {
@@ -64,4 +65,5 @@ conforms!(conforming_discard, crate::subjects::DiscardSubject);
 conforms!(conforming_spooled, crate::subjects::SpooledSubject);
 conforms!(conforming_tar, crate::subjects::TarSubject);
 conforms!(conforming_raw, crate::subjects::RawSubject);
+conforms!(conforming_chunks, crate::subjects::ChunkedSubject);
 conforms!(conforming_repository, crate::subjects::RepositorySubject);

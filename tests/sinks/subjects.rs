@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use galera_sst::pipeline::manifest::{BackupId, Manifest};
-use galera_sst::repository::{PackConfig, PackSink, ReadConfig, Repository, RepositoryUrl};
+use galera_sst::repository::{
+    ChunkConfig, ChunkedSink, PackConfig, PackSink, ReadConfig, Repository, RepositoryUrl,
+};
 use galera_sst::sink::any::AnySink;
 use galera_sst::sink::copies::{Copies, Policy};
 use galera_sst::sink::datadir::{Datadir, DatadirOptions, Grastate, MANIFEST_NAME};
@@ -109,6 +111,51 @@ impl Subject for RawSubject {
     }
 }
 
+/// A repository in Percona's layout, in chunks small enough that files have several.
+pub(crate) struct ChunkedSubject(TempDir);
+
+impl ChunkedSubject {
+    pub(crate) fn url(&self) -> RepositoryUrl {
+        RepositoryUrl::from_directory(self.0.path())
+    }
+
+    pub(crate) fn place(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Subject for ChunkedSubject {
+    type Sink = ChunkedSink;
+
+    /// In memory where there is such a place: every chunk is a file that is synced.
+    fn new() -> Self {
+        let made = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self(made.expect("temporary directory"))
+    }
+
+    async fn sink(&self) -> Result<ChunkedSink, SinkError> {
+        let config =
+            ChunkConfig { chunk_bytes: 700, pending_bytes_max: 1500, ..ChunkConfig::default() };
+        ChunkedSink::create(&self.url(), BackupId::generate(), config).await
+    }
+
+    /// As another program reads it: all chunks of each file in order are a stream.
+    async fn visible(&self) -> Option<Files> {
+        let repository = Repository::open(&self.url()).await.expect("repository");
+        let id = repository.list().await.expect("list").pop()?.id;
+        let mut objects = Files::new();
+        gather(&self.0.path().join(id.as_str()), "", &mut objects);
+        objects.remove("manifest.json").expect("manifest");
+        // By name: a file's chunks come in the order of their numbers.
+        let stream: Vec<u8> = objects.into_values().flatten().collect();
+        Some(files_of_stream(&stream).expect("a whole stream"))
+    }
+
+    fn is_untouched(&self) -> bool {
+        is_empty(self.0.path())
+    }
+}
+
 /// A command that stores at the end of its input.
 pub(crate) struct CommandSubject(TempDir);
 
@@ -121,6 +168,7 @@ impl Subject for CommandSubject {
 
     async fn sink(&self) -> Result<Raw, SinkError> {
         let line = CommandLine {
+            arguments: Vec::new(),
             command: "content=$(base64) && echo \"$content\" >\"$PLACE\"/backup".into(),
             environment: vec![("PLACE".into(), self.0.path().display().to_string())],
             limit: Duration::from_secs(30),

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use galera_protocol::sst::conversation::{End, Failure};
 use galera_sst::sst::{Algorithm, Config, DecryptionKey, Listen, SstListener, TransferError};
+use openssl::sha::sha256;
+use openssl::symm::{Cipher, encrypt};
 
 use crate::donor::{self, Dialect, Donor};
 use crate::receiver::{Outcome, Receiver, accepted, short_limits};
@@ -59,6 +61,49 @@ async fn streams_of_openssl_enc_are_opened_however_their_key_was_made() {
         let outcome = serve(donor(options), SECRET, algorithm).await;
         assert_complete(&outcome, &donor::backup(Dialect::MariaDb));
     }
+}
+
+/// What `xbcrypt` makes of these bytes: chunks that each begin with a counter of their own.
+fn xbcrypted(key: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let cipher = if key.len() == 16 { Cipher::aes_128_ctr() } else { Cipher::aes_256_ctr() };
+    let mut chunks = Vec::new();
+    for (number, piece) in (0_u8..=u8::MAX).cycle().zip(bytes.chunks(64 << 10)) {
+        let vector = [number ^ 0xa5; 16];
+        let plain = [piece, &sha256(piece)].concat();
+        let data = encrypt(cipher, key, Some(&vector), &plain).expect("encrypt");
+        let size = (data.len() as u64).to_le_bytes();
+        chunks.extend_from_slice(b"XBCRYP03\0\0\0\0\0\0\0\0");
+        chunks.extend([size, size].concat());
+        chunks.extend(crc32fast::hash(&data).to_le_bytes());
+        chunks.extend(16_u64.to_le_bytes());
+        chunks.extend([vector.to_vec(), data].concat());
+    }
+    chunks
+}
+
+#[tokio::test]
+async fn streams_of_xbcrypt_are_opened_with_a_key_of_either_length() {
+    let (metadata, backup) = (donor::metadata(Dialect::Pxc57), donor::backup(Dialect::Pxc57));
+    for key in ["0123456789abcdef", "0123456789abcdef0123456789abcdef"] {
+        let encrypt = |bytes: &[u8]| xbcrypted(key.as_bytes(), bytes);
+        let donor = || Donor::sending(encrypt(&metadata), encrypt(&backup));
+        assert_complete(&serve(donor(), key, "aes-256-cbc").await, &backup);
+        let outcome = serve(donor(), "fedcba9876543210", "aes-256-cbc").await;
+        let Err(TransferError::Failed(failure)) = outcome.result else { panic!("success") };
+        assert_eq!(failure, Failure::Undeciphered);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_chunk_of_xbcrypt_is_named() {
+    let key = "0123456789abcdef";
+    let metadata = xbcrypted(key.as_bytes(), &donor::metadata(Dialect::Pxc57));
+    let mut backup = xbcrypted(key.as_bytes(), &donor::backup(Dialect::Pxc57));
+    let middle = backup.len() / 2;
+    backup[middle] ^= 1;
+    let outcome = serve(Donor::sending(metadata, backup), key, "aes-256-cbc").await;
+    let Err(TransferError::Failed(failure)) = outcome.result else { panic!("success") };
+    assert_eq!(failure, Failure::Undeciphered);
 }
 
 #[tokio::test]

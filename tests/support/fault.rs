@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     Corrupts,
     /// The stream stops in the middle and stays open, until the fault is taken away.
     Stalls,
+    /// All is sent and the connection is closed, but the donor does not say so, until the fault is taken away.
+    Lingers,
 }
 
 impl Fault {
@@ -40,6 +42,7 @@ impl Fault {
             Self::Truncates => "truncates",
             Self::Corrupts => "corrupts",
             Self::Stalls => "stalls",
+            Self::Lingers => "lingers",
         }
     }
 }
@@ -54,6 +57,7 @@ pub(crate) fn install_scripts(directory: &Path) {
     fs::create_dir_all(directory).expect("make a directory for scripts");
     let scripts = [
         ("wsrep_sst_mariabackup", include_str!("donor/wsrep_sst_mariabackup")),
+        ("wsrep_sst_xtrabackup-v2", include_str!("donor/wsrep_sst_xtrabackup-v2")),
         ("socat", include_str!("donor/socat")),
         ("sleep", include_str!("donor/sleep")),
     ];

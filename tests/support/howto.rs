@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
 /// A directory in which `openssl` is run, with the CA of MySQL's how-to in it.
 pub(crate) struct HowTo {
     directory: TempDir,
+    next_serial: AtomicU32,
 }
 
 /// A certificate with its key.
@@ -22,7 +24,8 @@ pub(crate) struct Pair {
 impl HowTo {
     /// `openssl genrsa`, `openssl req -new -x509`: the CA.
     pub(crate) fn new() -> Self {
-        let howto = Self { directory: tempfile::tempdir().expect("a directory") };
+        let directory = tempfile::tempdir().expect("a directory");
+        let howto = Self { directory, next_serial: AtomicU32::new(2) };
         howto.authority("ca");
         howto
     }
@@ -82,23 +85,30 @@ impl HowTo {
 
     /// Has a request signed by `authority`.
     pub(crate) fn sign(&self, name: &str, extensions: &str, authority: &str) {
-        std::fs::write(self.path("extensions"), extensions).expect("write");
+        std::fs::write(self.path(&format!("{name}.ext")), extensions).expect("write");
+        let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
         self.openssl(&format!(
             "x509 -req -in {name}-req.pem -days 3600 -CA {authority}.pem \
-             -CAkey {authority}-key.pem -CAcreateserial -extfile extensions -out {name}.pem"
+             -CAkey {authority}-key.pem -set_serial {serial} -extfile {name}.ext -out {name}.pem"
         ));
     }
 
     /// A leaf that is only valid between two moments, as `YYYYMMDDHHMMSSZ`.
     pub(crate) fn valid_between(&self, name: &str, from: &str, to: &str) -> Pair {
         self.request(name, 2048);
-        std::fs::write(self.path("index.txt"), "").expect("write");
-        let settings = "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nnew_certs_dir=.\n\
-                        serial=serial\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n";
-        std::fs::write(self.path("ca.cnf"), settings).expect("write");
-        std::fs::write(self.path("serial"), "1000").expect("write");
+        // Tests share the directory: each certificate has a database of its own.
+        let database = self.path(&format!("{name}-database"));
+        std::fs::create_dir(&database).expect("make a directory");
+        let settings = format!(
+            "[ca]\ndefault_ca=d\n[d]\ndatabase={name}-database/index\n\
+             new_certs_dir={name}-database\nserial={name}-database/serial\ndefault_md=sha256\n\
+             policy=p\n[p]\ncommonName=supplied\n"
+        );
+        std::fs::write(database.join("ca.cnf"), settings).expect("write");
+        std::fs::write(database.join("index"), "").expect("write");
+        std::fs::write(database.join("serial"), "1000").expect("write");
         self.openssl(&format!(
-            "ca -batch -config ca.cnf -in {name}-req.pem -cert ca.pem -keyfile ca-key.pem \
+            "ca -batch -config {name}-database/ca.cnf -in {name}-req.pem -cert ca.pem -keyfile ca-key.pem \
              -startdate {from} -enddate {to} -notext -out {name}.pem"
         ));
         self.pair(name)

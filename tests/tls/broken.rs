@@ -56,6 +56,19 @@ fn a_mesh_in_front_of_a_tls_member() {
 }
 
 #[test]
+fn a_mesh_that_takes_every_connection() {
+    Row::about(
+        "a service mesh takes every connection to the address, whatever the port",
+        Peer::Silent.listen_everywhere(),
+    )
+    .ends(
+        69,
+        "join the group: ADDRESS: a proxy or service mesh takes connections to every port of this \
+         address, and no member answers",
+    );
+}
+
+#[test]
 fn a_proxy_without_a_backend() {
     Row::about(
         "a proxy without a backend, wsrep_allowlist, or an isolated node",

@@ -11,3 +11,4 @@ mod hangup;
 mod links;
 mod peer;
 mod row;
+mod store;

@@ -12,6 +12,7 @@ use galera_protocol::gmcast::Text;
 use galera_protocol::gmcast::config::UNIX_EPOCH_100NS;
 use galera_protocol::gmcast::message::{Body, HandshakeId, Message};
 use galera_protocol::{NodeId, Segment, frame};
+use galera_sst::net::probe::UNUSED_PORTS;
 use openssl::ssl::{Ssl, SslContext};
 
 /// Longest that a peer waits for words that may never come.
@@ -37,7 +38,21 @@ pub(crate) enum Peer {
 impl Peer {
     /// Lets it answer on a port of the loopback interface, for as long as the process lives.
     pub(crate) fn listen(self) -> SocketAddr {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listen");
+        self.listen_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }
+
+    /// Lets it answer on every port that somebody may try, on an address of its own.
+    pub(crate) fn listen_everywhere(self) -> SocketAddr {
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let address = Ipv4Addr::new(127, 77, high, low);
+        for port in UNUSED_PORTS {
+            self.clone().listen_at(SocketAddr::from((address, port)));
+        }
+        self.listen_at(SocketAddr::from((address, 0)))
+    }
+
+    fn listen_at(self, address: SocketAddr) -> SocketAddr {
+        let listener = TcpListener::bind(address).expect("listen");
         let address = listener.local_addr().expect("address");
         thread::spawn(move || {
             for caller in listener.incoming().flatten() {

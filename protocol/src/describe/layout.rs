@@ -19,6 +19,21 @@ pub enum Kind {
     Rest,
 }
 
+impl Kind {
+    /// A word and the bytes that it always has, or 0: what walks written in other languages go by.
+    pub const fn for_scripts(self) -> (&'static str, usize) {
+        match self {
+            Self::Unsigned(length) => ("u", length),
+            Self::BigEndian(length) => ("be", length),
+            Self::Signed(length) => ("i", length),
+            Self::Uuid => ("uuid", 16),
+            Self::Padded(length) => ("padded", length),
+            Self::Text => ("text", 0),
+            Self::Rest => ("rest", 0),
+        }
+    }
+}
+
 /// What a number means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {

@@ -1,6 +1,6 @@
 //! Leaving: gracefully, at once, and others' leaves (spec 02 §7.2).
 
-use super::message::{Body, Flags, Install, Leave, Message};
+use super::message::{Body, Flags, Install, Leave, Message, NodeEntry};
 use super::nodes::StoredLeave;
 use super::receive::Incoming;
 use super::sending::Window;
@@ -128,8 +128,27 @@ impl Evs {
     /// The others go on without us: done.
     pub(super) fn handle_install_while_leaving(&mut self, install: &Install) {
         let entry = install.proposal.nodes.entry(&self.me);
+        if entry.is_some_and(NodeEntry::is_leaving) {
+            self.release = Some(self.survivors(install));
+        }
         if entry.is_some_and(|entry| !entry.is_operational || entry.is_leaving()) {
             self.enter_closed();
         }
+    }
+
+    fn survivors(&self, install: &Install) -> View {
+        let (members, others): (Vec<_>, Vec<_>) =
+            install.proposal.nodes.iter().partition(|(_, entry)| entry.goes_on());
+        let ids =
+            |nodes: Vec<(&NodeId, &NodeEntry)>| nodes.into_iter().map(|(id, _)| *id).collect();
+        let left = others.into_iter().filter(|(_, entry)| entry.is_leaving()).collect();
+        let view = View::new(self.transitional_id(), self.view.version, ids(members));
+        View { left: ids(left), ..view }
+    }
+
+    /// Who goes on without us, and who left with us, if the others have confirmed our leave. To those
+    /// that were out of reach then we are lost.
+    pub fn release(&self) -> Option<&View> {
+        self.release.as_ref()
     }
 }

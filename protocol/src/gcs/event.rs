@@ -1,5 +1,7 @@
 //! What GCS reports upwards.
 
+use bytes::Bytes;
+
 use super::code::CodeMessage;
 use super::donor::Refusal;
 use super::donor::names::NameProblem;
@@ -56,6 +58,8 @@ pub enum Event {
         /// The position that the donor reports; informative only.
         seqno: Seqno,
     },
+    /// The group has chosen us as donor: somebody waits for our state.
+    DonationBegun(Box<Donation>),
     /// The donor is not in the group any more: the transfer is lost.
     DonorLost {
         /// The donor.
@@ -121,6 +125,21 @@ pub struct Acceptance {
     pub is_certain: bool,
 }
 
+/// What we were asked for as donor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Donation {
+    /// Who asked.
+    pub requester: NodeId,
+    /// Its name.
+    pub requester_name: Name,
+    /// The group's history.
+    pub state: StateId,
+    /// The position that the state has at least: the last seqno before the request.
+    pub seqno: Seqno,
+    /// What it asked for: [`super::state_request::RequestBody`].
+    pub request: Bytes,
+}
+
 /// What a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WaitReason {
@@ -133,6 +152,12 @@ pub enum WaitReason {
     /// A node that can be donor.
     #[error("waiting for a donor to become SYNCED")]
     DonorBusy,
+    /// Fewer SYNCED members than the request wants.
+    #[error("waiting for more members to become SYNCED")]
+    TooFewSynced,
+    /// The end of somebody else's state transfer.
+    #[error("waiting for another state transfer in the group to end")]
+    SomebodyJoins,
     /// The layer below.
     #[error("waiting to send")]
     Sending(#[source] SendError),

@@ -16,6 +16,7 @@ use crate::view::Component;
 
 impl Gcs {
     pub(super) fn handle_component(&mut self, component: &Component) {
+        self.end_configuration(component);
         if component.members.is_empty() {
             return self.close();
         }
@@ -64,7 +65,7 @@ impl Gcs {
         let (name, protocols) = (self.config.name.clone(), self.config.protocols);
         let null = StateMessage::null(exchange, first == Some(self.me), name, protocols);
         let incoming_address = self.config.incoming_address.clone();
-        let message = StateMessage { incoming_address, ..null };
+        let message = self.state_message(StateMessage { incoming_address, ..null });
         self.outputs.send(MessageType::StateMessage, message.encode());
     }
 
@@ -100,6 +101,9 @@ impl Gcs {
     fn begin_configuration(&mut self, messages: &[StateMessage], quorum: &Quorum) {
         apply_quorum(self.roster.members_mut(), messages, quorum);
         let mut group = Group::new(quorum);
+        if let Some(message) = messages.first() {
+            self.enter_configuration(&group, message.exchange);
+        }
         let leave = self.reason_to_leave(quorum.protocols, messages);
         group.is_usable = leave.is_none();
         self.counters.configurations += 1;

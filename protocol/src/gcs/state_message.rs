@@ -68,7 +68,7 @@ impl StateFlags {
     pub const REPRESENTATIVE: Self = Self(0x01);
     /// The sender's last applied seqno counts in the commit cut.
     pub const COUNTS_LAST_APPLIED: Self = Self(0x02);
-    /// The sender was started to form a new group. Never sent by this implementation.
+    /// The sender was started to form a new group: sent by the founder of a group of our own only.
     pub const BOOTSTRAP: Self = Self(0x04);
     /// The sender has no data: an arbitrator.
     pub const STATELESS: Self = Self(0x08);

@@ -58,6 +58,9 @@ impl Gcs {
             for change in self.roster.begin_transfer(&source, &donor) {
                 self.report(Some(change));
             }
+            if donor == self.me {
+                self.begin_donation(source, request);
+            }
         }
         if source == self.me {
             let answer = transfer.map(|transfer| Acceptance { transfer, is_certain });

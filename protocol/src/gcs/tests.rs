@@ -1,5 +1,6 @@
 mod bench;
 mod exchange;
+mod own_state;
 mod simulation;
 mod transfer;
 mod vectors;

@@ -56,6 +56,7 @@ impl Gcs {
     }
 
     pub(super) fn handle_send_refused(&mut self, now: Instant, message_type: u8, error: SendError) {
+        self.take_back(message_type);
         if message_type == MessageType::Action.number() {
             self.ask(|requester, at, out| requester.on_send_refused(now, error, at, out));
         }
@@ -116,6 +117,7 @@ impl Gcs {
             return;
         };
         let join = JoinReport::new(message);
+        self.note_own_join(&source);
         let change = self.roster.join(&source, join.code);
         self.report(change);
         self.ask(|requester, at, out| requester.on_join(join, &source, was, at, out));

@@ -1,6 +1,6 @@
 //! Which layer's output becomes which layer's input.
 
-use super::{Action, EndReason, Event, Member, Phase};
+use super::{Action, EndReason, Event, Layers, Member, Phase};
 use crate::message::{Order, SendError};
 use crate::time::Instant;
 use crate::{evs, gcs, gmcast, pc};
@@ -76,10 +76,18 @@ impl Member {
                 self.layers.gmcast.handle_input(now, gmcast::Input::PrimaryView { members });
             }
             pc::Output::Persist(saved) => self.actions.push_back(Action::Persist(saved)),
-            pc::Output::Forget => self.actions.push_back(Action::Forget),
+            pc::Output::Forget => self.forget_if_released(),
             pc::Output::Advice(advice) => self.follow(now, advice),
             pc::Output::Event(event) => self.event(Event::Pc(event)),
             pc::Output::Fatal(fatal) => self.end(now, EndReason::Pc(fatal)),
+        }
+    }
+
+    /// Those that do not know of our leave wait for this identity if they lose the primary component.
+    fn forget_if_released(&mut self) {
+        let Layers { evs, pc, .. } = &self.layers;
+        if pc.is_released(evs.release()) {
+            self.actions.push_back(Action::Forget);
         }
     }
 
@@ -99,7 +107,9 @@ impl Member {
             pc::Advice::Leave(reason) => self.leave(now, EndReason::NotPrimary(reason)),
             pc::Advice::PrimaryLost(lost) => {
                 let is_complete = self.layers.gcs.is_exchange_complete();
-                let is_running = self.phase == Phase::Running;
+                // Another life would not have the state that this one has.
+                let is_guest = self.config.gcs.own_state.is_none();
+                let is_running = self.phase == Phase::Running && is_guest;
                 match lost.remedy(is_complete) {
                     pc::Remedy::RestartFromSavedView if is_running => {
                         self.restart(now, &lost.saved);

@@ -155,6 +155,16 @@ impl Pc {
         self.transition(State::Closed)
     }
 
+    /// Does nobody wait for us after a leave? `release` is who goes on without us: enough of the last
+    /// primary view to stay primary, or else that view will be asked for, with us in it.
+    pub fn is_released(&self, release: Option<&View>) -> bool {
+        let Some(saved) = &self.saved else { return true };
+        let members: BTreeSet<_> = saved.members.keys().copied().collect();
+        let is_only_me = members.iter().all(|node| *node == self.me);
+        let goes_on = |view: &View| Tally::count(view, &members, self.known.nodes()).has_quorum();
+        is_only_me || release.is_some_and(goes_on)
+    }
+
     /// No longer primary, with the members of the EVS view that are known.
     pub(super) fn demote(&mut self) {
         self.known.demote(&self.evs_view.members);

@@ -97,6 +97,7 @@ impl DataStack {
                 Command::RequestStateTransfer(_)
                 | Command::CancelRequest
                 | Command::DataEnded
+                | Command::EndDonation(_)
                 | Command::Abandon,
             ) => {}
             Input::Timeout => self.on_timeout(now),

@@ -1,16 +1,19 @@
 //! Random lives: whatever can happen to a group happens, then everything is well again.
 
-use galera_protocol::gcs::Request;
+use galera_protocol::gcs::{Conditions, Request};
 use galera_protocol::id::Segment;
 use galera_protocol::member::{Command, EndReason};
-use galera_protocol::pc::SavedView;
 use galera_protocol::planted::{Bug, Planted};
 use galera_protocol::testing::Random;
 use galera_protocol::time::Duration;
 
+use crate::operator::Cause;
 use crate::process::{Kind, Process};
 use crate::tcp::Host;
 use crate::world::World;
+
+/// After three rounds without a group, or six without all of it, the operator is asked.
+const FRUITLESS_ROUNDS_MAX: u32 = 6;
 
 /// Most hosts that a life has.
 const NAMES: [&str; 5] = ["h1", "h2", "h3", "h4", "h5"];
@@ -19,7 +22,6 @@ pub(crate) struct Life {
     pub(crate) world: World,
     servers: Vec<Host>,
     guests: Vec<Host>,
-    pub(crate) operator_calls: usize,
 }
 
 /// What is special about a life besides its seed.
@@ -59,7 +61,7 @@ impl Life {
         world.run_seconds(1);
         world.start_all(&servers[1..]);
         world.start_all(&guests);
-        Self { world, servers, guests, operator_calls: 0 }
+        Self { world, servers, guests }
     }
 
     fn hosts(&self) -> usize {
@@ -137,7 +139,7 @@ impl Life {
         } else {
             self.world.switch_off(host);
         }
-        self.world.after(pause, move |world| start_again(world, host));
+        self.world.after(pause, move |world| world.start_again(host));
     }
 
     fn lose_one_way(&mut self, one: Host, other: Host, duration: Duration) {
@@ -160,7 +162,7 @@ impl Life {
         }
         self.world.kill(host);
         self.world.machines[host].saved = None;
-        self.world.after(pause, move |world| start_again(world, host));
+        self.world.after(pause, move |world| world.start_again(host));
     }
 
     /// An operator changes a vote while all is well; spec 03 has what happens otherwise.
@@ -196,7 +198,7 @@ impl Life {
         let server = self.world.random.choose(&servers).copied();
         if let (Some(guest), Some(server)) = (guest, server) {
             self.world.evict(server, guest);
-            self.world.after(Duration::from_secs(8), move |world| start_again(world, guest));
+            self.world.after(Duration::from_secs(8), move |world| world.start_again(guest));
         }
     }
 
@@ -210,6 +212,7 @@ impl Life {
                 donors: String::new(),
                 method: "mariabackup".into(),
                 address: "10.0.0.9:4444/xtrabackup_sst//1".into(),
+                conditions: Conditions::default(),
             }),
         };
         self.world.command(guest, command);
@@ -223,7 +226,7 @@ impl Life {
         if is_server && is_spare && self.world.is_primary(host) {
             self.world.leave(host);
             self.world.after(Duration::from_secs(5) + pause, move |world| {
-                start_again(world, host);
+                world.start_again(host);
             });
         }
     }
@@ -232,7 +235,7 @@ impl Life {
         let guests = self.guests.clone();
         if let Some(guest) = self.world.random.choose(&guests).copied() {
             self.world.leave(guest);
-            self.world.after(pause, move |world| start_again(world, guest));
+            self.world.after(pause, move |world| world.start_again(guest));
         }
     }
 
@@ -261,7 +264,8 @@ impl Life {
     /// servers would wait for ever, the operator founds the group anew; but links and order must
     /// have healed by themselves even then.
     fn come_together(&mut self) {
-        for _ in 0..3 {
+        let mut fruitless = 0;
+        while fruitless < FRUITLESS_ROUNDS_MAX {
             self.start_everybody();
             // What went wrong last may not have been noticed yet.
             if self.is_whole_within(40) {
@@ -270,9 +274,16 @@ impl Life {
                     return;
                 }
             }
+            // Some may only wait to be started again, now that the others are well.
+            fruitless += if self.world.is_whole() { 1 } else { 2 };
         }
         self.world.expect(60, "one view of everybody", World::is_connected);
-        self.operator_steps_in();
+        let cause = Cause::find(&self.world);
+        if cause == Cause::Unexplained {
+            self.world.fail("no rule explains why the group does not come together");
+        }
+        self.world.begin_anew(cause);
+        self.world.run_seconds(6);
         self.world.expect(120, "one primary component", |world| {
             world.is_whole() && world.running().any(Process::is_primary)
         });
@@ -282,7 +293,7 @@ impl Life {
 
     fn start_everybody(&mut self) {
         for host in 0..self.hosts() {
-            start_again(&mut self.world, host);
+            self.world.start_again(host);
         }
     }
 
@@ -291,27 +302,6 @@ impl Life {
             world.is_whole() && world.machines.iter().all(|machine| machine.running().is_some())
         };
         self.world.run_until(Duration::from_secs(seconds), is_complete)
-    }
-
-    /// Stops all who vote, for they may hold a primary component without data, and begins with the
-    /// server that has most.
-    fn operator_steps_in(&mut self) {
-        self.operator_calls += 1;
-        for host in 0..self.hosts() {
-            if self.world.machines[host].settings.config.pc.weight > 0 {
-                self.world.kill(host);
-                self.world.machines[host].saved = None;
-            }
-        }
-        let position = |host: &&Host| {
-            let history = &self.world.machines[**host].history;
-            (!history.group.is_nil(), history.received)
-        };
-        let Some(first) = self.servers.iter().max_by_key(position).copied() else { return };
-        self.world.note(first, || "is told to begin anew".into());
-        self.world.found(first);
-        self.world.run_seconds(5);
-        self.start_everybody();
     }
 
     /// At the end every guest takes its leave, and nobody minds. What is left of earlier misfortunes
@@ -326,20 +316,6 @@ impl Life {
         }
         self.world.expect_whole(40);
     }
-}
-
-/// A server that was alone in its saved view would found the group again although others may have
-/// gone on without it: that is Galera's rule, and operators have to know it. Here they do.
-fn start_again(world: &mut World, host: Host) {
-    if world.is_running(host) {
-        return;
-    }
-    let was_alone = |saved: &SavedView| saved.members.len() == 1;
-    let is_unsafe = world.machines[host].saved.as_ref().is_some_and(was_alone);
-    if is_unsafe && world.running().next().is_some() {
-        world.machines[host].saved = None;
-    }
-    world.start(host);
 }
 
 /// In three of ten lives the hosts are at two or three sites.

@@ -12,11 +12,14 @@
 //!
 //! `scripts/simulate` sets them.
 
+mod coverage;
 mod data_stack;
 mod lives;
+mod operator;
 mod oracle;
 mod process;
 mod scenarios;
 mod seeds;
+mod summary;
 mod tcp;
 mod world;

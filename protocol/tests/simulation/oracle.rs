@@ -4,17 +4,21 @@
 //! The rules of one layer alone are checked by that layer's own simulation; here it is the whole
 //! stack, so a rule that is broken below shows up as a disagreement above.
 
+mod succession;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use galera_protocol::evs;
 use galera_protocol::gcs::{self, state::StateKind};
-use galera_protocol::id::{NodeId, Segment, ViewId, ViewKind};
+use galera_protocol::id::{NodeId, ViewId, ViewKind};
 use galera_protocol::member::Passed;
 use galera_protocol::message::Delivery;
-use galera_protocol::pc;
-use galera_protocol::view::{Component, View};
+use galera_protocol::pc::{self, SavedView};
+use galera_protocol::view::View;
 
+use crate::coverage::{Coverage, Seen};
 use crate::process::Process;
+use succession::Installed;
 
 pub(crate) type Checked = Result<(), String>;
 
@@ -42,18 +46,45 @@ struct Order {
     last: Option<View>,
     regular: Option<ViewNumber>,
     company: Company,
+    /// Where the messages of this view and company are.
+    sequence: usize,
     /// Deliveries in the regular view, and in the transitional one.
     counts: [usize; 2],
     has_ended: bool,
 }
 
-/// What all members that install one primary view agree on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Installed {
-    is_bootstrap: bool,
-    members: BTreeMap<NodeId, Segment>,
-    to_seq: i64,
-    weights: BTreeMap<NodeId, u32>,
+/// How far a member has come in the group's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Position {
+    /// The primary view it stands in; configurations may have the same number on two sides.
+    view: ViewNumber,
+    state: galera_protocol::id::StateId,
+    seqno: gcs::Seqno,
+    has_data: bool,
+}
+
+impl Position {
+    /// Only those who have the data count for the position (spec 04 §12, 4 and 5): what members
+    /// without it have received alone is lost in the next configuration.
+    fn forbids(&self, next: &Self) -> bool {
+        let is_kept = self.has_data || self.view == next.view;
+        is_kept && self.state == next.state && next.seqno < self.seqno
+    }
+}
+
+/// The messages of each view and company, which all who share both deliver alike.
+#[derive(Debug, Default)]
+struct Sequences {
+    places: BTreeMap<(ViewNumber, Company), usize>,
+    messages: Vec<Vec<Delivered>>,
+}
+
+impl Sequences {
+    fn place(&mut self, view: ViewNumber, company: &Company) -> usize {
+        let place = *self.places.entry((view, company.clone())).or_insert(self.messages.len());
+        self.messages.resize_with(self.messages.len().max(place + 1), Vec::new);
+        place
+    }
 }
 
 /// Where every member of a primary view stands after the same messages.
@@ -65,27 +96,36 @@ type GroupFacts = (gcs::ConfigurationId, galera_protocol::id::StateId, gcs::Seqn
 pub(crate) struct Oracle {
     orders: BTreeMap<NodeId, Order>,
     memberships: BTreeMap<ViewNumber, BTreeSet<NodeId>>,
-    sequences: BTreeMap<(ViewNumber, Company), Vec<Delivered>>,
+    sequences: Sequences,
     companies: BTreeMap<ViewNumber, BTreeSet<BTreeSet<NodeId>>>,
     /// How much was delivered on the way from one view to the next.
     passages: BTreeMap<(ViewNumber, Company, ViewNumber), [usize; 2]>,
     /// Primary views in the order of their first installation.
     chain: Vec<(ViewId, Installed)>,
+    /// Those before the operator began anew.
+    past: Vec<(ViewId, Installed)>,
+    /// Which lives have installed a primary view.
+    installers: BTreeMap<ViewNumber, BTreeSet<NodeId>>,
+    /// What lives were started from.
+    pub(crate) restored: BTreeMap<NodeId, SavedView>,
+    /// A primary view that Galera's rules allow beside another, until somebody asks.
+    split: Option<ViewId>,
     standings: BTreeMap<(ViewNumber, i64), Standing>,
-    positions: BTreeMap<NodeId, (galera_protocol::id::StateId, gcs::Seqno)>,
+    positions: BTreeMap<NodeId, Position>,
     /// Lives that were told to leave.
     pub(crate) leavers: BTreeSet<NodeId>,
+    /// Lives that left by themselves, for want of a primary component.
+    pub(crate) departed: BTreeSet<NodeId>,
     /// Who was banned: a group may recover without them.
-    banned: BTreeSet<NodeId>,
+    pub(crate) banned: BTreeSet<NodeId>,
     /// Lives whose machine has started anew without its saved view. A recovery can do without them
     /// if somebody remembers an older primary view, all of whose members are back (spec 03 §3.6): no
     /// rule of ours, but nobody can be their rival.
     pub(crate) forgotten: BTreeSet<NodeId>,
     /// Groups that were founded on purpose beside others: chains are not compared.
     pub(crate) allows_rivals: bool,
-    /// Transitional views that overlap, which an install timer can cause.
-    pub(crate) overlaps: usize,
-    pub(crate) primary_views: usize,
+    /// What was seen of views.
+    pub(crate) coverage: Coverage,
 }
 
 fn number(view: ViewId) -> ViewNumber {
@@ -95,7 +135,9 @@ fn number(view: ViewId) -> ViewNumber {
 impl Oracle {
     /// Takes what passed between the layers of one process during one input.
     pub(crate) fn observe(&mut self, process: &mut Process) -> Checked {
+        let mut has_moved = false;
         for passed in process.take_passed() {
+            has_moved |= matches!(passed, Passed::Pc(_) | Passed::Gcs(_));
             match passed {
                 Passed::Began(me) => process.me = me,
                 Passed::Evs(output) => self.observe_evs(process.me, output)?,
@@ -107,7 +149,7 @@ impl Oracle {
             return Ok(());
         }
         process.evs().check_invariants().map_err(String::from)?;
-        self.check_standing(process)
+        if has_moved { self.check_standing(process) } else { Ok(()) }
     }
 
     fn observe_evs(&mut self, me: NodeId, output: evs::Output) -> Checked {
@@ -119,6 +161,7 @@ impl Oracle {
             evs::Output::Deliver(delivery) => self.deliver(me, delivery),
             evs::Output::Evict(node) => {
                 self.banned.insert(node);
+                self.coverage.add(Seen::Ban, 1);
                 Ok(())
             }
             evs::Output::Send { .. }
@@ -145,6 +188,10 @@ impl Oracle {
         ensure(is_later, || format!("{} is not later than {:?}", view.id, passage.0))?;
         ensure(view.members.contains(&me), || format!("not in its own view {view:?}"))?;
         order.regular = Some(number(view.id));
+        order.sequence = self.sequences.place(number(view.id), &None);
+        if !self.memberships.contains_key(&number(view.id)) {
+            self.note_merge(me, passage.0, &view.members);
+        }
         let agreed = self.memberships.entry(number(view.id)).or_insert(view.members.clone());
         ensure(*agreed == view.members, || format!("members of {}: {agreed:?}", view.id))?;
         if let (Some(from), company) = passage {
@@ -153,6 +200,14 @@ impl Oracle {
             ensure(same == counts, || format!("{key:?}: {counts:?} deliveries, others {same:?}"))?;
         }
         Ok(())
+    }
+
+    /// The first member to enter a view: have the others come another way?
+    fn note_merge(&mut self, me: NodeId, mine: Option<ViewNumber>, members: &BTreeSet<NodeId>) {
+        let others = members.iter().filter(|node| **node != me);
+        let mut views = others.filter_map(|node| self.orders.get(node)?.regular);
+        let is_merge = mine.is_some() && views.any(|view| Some(view) != mine);
+        self.coverage.add(Seen::Merge, u64::from(is_merge));
     }
 
     fn enter_transitional(&mut self, me: NodeId, view: View) -> Checked {
@@ -166,9 +221,12 @@ impl Oracle {
         ensure(is_first || follows, || format!("{} does not follow its view", view.id))?;
         ensure(view.members.contains(&me), || format!("not in its own view {view:?}"))?;
         order.company = Some(view.members.clone());
+        order.sequence = self.sequences.place(number(view.id), &order.company);
         let others = self.companies.entry(number(view.id)).or_default();
         let overlaps = others.iter().filter(|other| **other != view.members);
-        self.overlaps += overlaps.filter(|other| !other.is_disjoint(&view.members)).count();
+        // An install timer can cause this.
+        let overlaps = overlaps.filter(|other| !other.is_disjoint(&view.members)).count() as u64;
+        self.coverage.add(Seen::Overlap, overlaps);
         others.insert(view.members);
         Ok(())
     }
@@ -181,7 +239,7 @@ impl Oracle {
         let count = &mut order.counts[usize::from(order.company.is_some())];
         let Delivery { source, user_type, payload, .. } = delivery;
         let delivered = Delivered { source, user_type, payload };
-        let sequence = self.sequences.entry((regular, order.company.clone())).or_default();
+        let sequence = &mut self.sequences.messages[order.sequence];
         match sequence.get(*count) {
             None => sequence.push(delivered),
             Some(same) => ensure(*same == delivered, || {
@@ -215,62 +273,6 @@ impl Oracle {
         }
     }
 
-    /// Primary views form one chain: each has a quorum of the one before, or all of it.
-    fn install(&mut self, process: &Process, component: Component) -> Checked {
-        let Component { id, is_bootstrap, members } = component;
-        ensure(members.contains_key(&process.me), || format!("not in its primary view {id}"))?;
-        let known = process.pc().known();
-        let weight = |node: &NodeId| known.get(node).and_then(|entry| entry.weight).unwrap_or(0);
-        let weights = members.keys().map(|node| (*node, u32::from(weight(node)))).collect();
-        // The position is compared with every message; a later one may have been delivered since.
-        let installed = Installed { is_bootstrap, members, to_seq: 0, weights };
-        if let Some((_, same)) = self.chain.iter().find(|(known, _)| *known == id) {
-            let (mine, theirs) = (&installed.members, &same.members);
-            return ensure(mine == theirs && same.is_bootstrap == is_bootstrap, || {
-                format!("primary view {id}: {installed:?}, for others {same:?}")
-            });
-        }
-        if let Some((before, last)) = self.chain.last() {
-            let goes_on = self.allows_rivals || self.goes_on(last, &installed);
-            ensure(goes_on, || {
-                format!("{id} {installed:?} has no right to follow {before} {last:?}")
-            })?;
-        }
-        self.primary_views += 1;
-        self.chain.push((id, installed));
-        Ok(())
-    }
-
-    fn goes_on(&self, last: &Installed, next: &Installed) -> bool {
-        let is_in_next =
-            |node: &&NodeId| next.members.keys().any(|member| member.is_same_node(node));
-        let sum = |nodes: &mut dyn Iterator<Item = &NodeId>| -> u32 {
-            nodes.map(|node| last.weights.get(node).copied().unwrap_or(0)).sum()
-        };
-        let total = sum(&mut last.members.keys());
-        let stayed = sum(&mut last.members.keys().filter(is_in_next));
-        let has_left = |node: &&NodeId| self.leavers.contains(node) && !is_in_next(node);
-        let left = sum(&mut last.members.keys().filter(has_left));
-        let is_out = |node: &NodeId| self.banned.contains(node) || self.forgotten.contains(node);
-        let is_missed = |node: &NodeId| !is_in_next(&node) && !has_left(&node) && !is_out(node);
-        let is_whole = !last.members.keys().any(is_missed);
-        2 * stayed + left > total || is_whole
-    }
-
-    /// Votes have changed since the last primary view was installed.
-    pub(crate) fn note_votes(&mut self, process: &Process) {
-        let Some((_, last)) = self.chain.last_mut() else { return };
-        for (node, weight) in &mut last.weights {
-            let known = process.pc().known().get(node).and_then(|entry| entry.weight);
-            *weight = known.map_or(*weight, u32::from);
-        }
-    }
-
-    /// A founder starts the chain anew, because the operator says so.
-    pub(crate) fn forget_chain(&mut self) {
-        self.chain.clear();
-    }
-
     /// The same messages of one primary view lead everybody to the same table.
     fn check_standing(&mut self, process: &Process) -> Checked {
         if !process.is_primary() {
@@ -284,9 +286,11 @@ impl Oracle {
         let rows = gcs.members().iter().filter(|_| is_agreed).map(row).collect();
         let standing: Standing = (gcs.state(), facts, rows);
         if let Some((_, state, seqno, _)) = standing.1 {
-            let before = self.positions.insert(process.me, (state, seqno));
-            let goes_back = before.is_some_and(|(was, at)| was == state && seqno < at);
-            ensure(!goes_back, || format!("position {seqno:?} after {before:?}"))?;
+            let view = number(status.view);
+            let now = Position { view, state, seqno, has_data: process.has_data() };
+            let before = self.positions.insert(process.me, now);
+            let goes_back = before.as_ref().is_some_and(|before| before.forbids(&now));
+            ensure(!goes_back, || format!("position {now:?} after {before:?}"))?;
         }
         let key = (number(status.view), status.to_seq);
         let same = self.standings.entry(key).or_insert_with(|| standing.clone());

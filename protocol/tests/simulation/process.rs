@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 
 use galera_protocol::evs::{self, Evs};
-use galera_protocol::gcs::Gcs;
+use galera_protocol::gcs::{Gcs, event::NonPrimaryCause};
 use galera_protocol::id::NodeId;
 use galera_protocol::member::{Action, Config, EndReason, Identity, Input, Member, Passed};
-use galera_protocol::pc::{self, Pc, SavedView};
+use galera_protocol::pc::{self, Decision, Pc, SavedView};
 use galera_protocol::testing::{History, Random};
 use galera_protocol::time::{Duration, Instant};
 
@@ -55,6 +55,10 @@ pub(crate) struct Process {
     pub(crate) inbox: VecDeque<(LinkId, Heard)>,
     pub(crate) is_leaving: bool,
     pub(crate) ended: Option<EndReason>,
+    /// What its last exchange of the quorum layer came to.
+    pub(crate) decision: Option<Decision>,
+    /// Why the group cannot act, as its group layer sees it.
+    pub(crate) group_state: Option<NonPrimaryCause>,
 }
 
 impl Process {
@@ -80,7 +84,19 @@ impl Process {
         let (inbox, ended) = (VecDeque::new(), None);
         let (lateness, is_frozen) = (Duration::ZERO, false);
         let (is_leaving, ahead_micros) = (false, CLOCK_START_MICROS);
-        Self { stack, run, me, is_frozen, ahead_micros, lateness, inbox, is_leaving, ended }
+        Self {
+            stack,
+            run,
+            me,
+            is_frozen,
+            ahead_micros,
+            lateness,
+            inbox,
+            is_leaving,
+            ended,
+            decision: None,
+            group_state: None,
+        }
     }
 
     /// What its clock shows.
@@ -155,6 +171,11 @@ impl Process {
         }
     }
 
+    /// Would a server that stopped now have the group's data?
+    pub(crate) fn has_data(&self) -> bool {
+        !self.history().after_stop().group.is_nil()
+    }
+
     /// A server that gives up waiting for a primary component leaves without being told.
     pub(crate) fn leaves_by_itself(&self) -> bool {
         match &self.stack {
@@ -174,8 +195,7 @@ impl Process {
 
     /// In a running primary view, as far as it knows.
     pub(crate) fn is_primary(&self) -> bool {
-        let status = self.pc().status();
-        self.is_running() && status.state == pc::State::Primary
+        self.is_running() && self.pc().state() == pc::State::Primary
     }
 }
 
@@ -192,6 +212,8 @@ pub(crate) struct Machine {
     pub(crate) history: History,
     /// How the runs so far ended.
     pub(crate) endings: Vec<EndReason>,
+    /// When its process wants to be woken.
+    pub(crate) alarm: Option<Instant>,
 }
 
 impl Machine {
@@ -202,6 +224,12 @@ impl Machine {
     pub(crate) fn set_start(&mut self, start: evs::Start) {
         self.settings.config.evs.start = start;
         self.settings.config.pc.start_primary = start == evs::Start::Bootstrap;
+    }
+
+    /// Asks the process when it wants to be woken, after anything that may have changed that.
+    pub(crate) fn set_alarm(&mut self) {
+        let process = self.running().filter(|process| !process.is_frozen);
+        self.alarm = process.and_then(|it| Some(it.next_deadline()? + it.lateness));
     }
 
     pub(crate) fn running(&self) -> Option<&Process> {

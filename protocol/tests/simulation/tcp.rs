@@ -60,11 +60,32 @@ struct End {
 
 #[derive(Clone, Debug)]
 struct Connection {
+    id: u64,
     /// The dialler, and whoever was dialled.
     ends: [End; 2],
     /// What is on its way from each end, with the time of arrival.
     pipes: [VecDeque<(Instant, Packet)>; 2],
+    /// When the first packet of each pipe arrives; never, where nothing is on its way or the line
+    /// is cut.
+    arrivals: [Option<Instant>; 2],
     dial_deadline: Option<Instant>,
+}
+
+impl Connection {
+    /// The direction that a side sends in.
+    fn line(&self, side: usize) -> (Host, Host) {
+        (self.ends[side].process.host, self.ends[1 - side].process.host)
+    }
+}
+
+/// What happens next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Next {
+    at: Instant,
+    /// A dial is given up before anything arrives at the same moment.
+    is_packet: bool,
+    id: u64,
+    side: usize,
 }
 
 /// All connections, and how good the lines are.
@@ -79,7 +100,10 @@ pub(crate) struct Tcp {
     cut: BTreeSet<(Host, Host)>,
     /// After a repair nothing arrives before the sender repeats it.
     quiet_until: BTreeMap<(Host, Host), Instant>,
-    connections: BTreeMap<u64, Connection>,
+    /// In the order in which they were made.
+    connections: Vec<Connection>,
+    /// None when it has to be looked for again.
+    next: Option<Next>,
     made: u64,
     accepted: u32,
     running: BTreeMap<Host, u32>,
@@ -96,7 +120,8 @@ impl Tcp {
             lossy: BTreeMap::new(),
             cut: BTreeSet::new(),
             quiet_until: BTreeMap::new(),
-            connections: BTreeMap::new(),
+            connections: Vec::new(),
+            next: None,
             made: 0,
             accepted: 0,
             running: BTreeMap::new(),
@@ -116,13 +141,16 @@ impl Tcp {
     }
 
     pub(crate) fn cut(&mut self, from: Host, to: Host) {
-        self.cut.insert((from, to));
+        if self.cut.insert((from, to)) {
+            self.time_line((from, to));
+        }
     }
 
     pub(crate) fn mend(&mut self, now: Instant, from: Host, to: Host) {
         if self.cut.remove(&(from, to)) {
             let pause = Duration::from_millis(self.random.between(0, 800));
             self.quiet_until.insert((from, to), now + pause);
+            self.time_line((from, to));
         }
     }
 
@@ -157,16 +185,19 @@ impl Tcp {
         self.running.remove(&process.host);
         self.dark.insert(process.host);
         self.each_end_of(process, |tcp, id, side| {
-            if let Some(connection) = tcp.connections.get_mut(&id) {
-                connection.pipes[side].clear();
+            if let Some(place) = tcp.place(id) {
+                tcp.connections[place].pipes[side].clear();
+                tcp.time(place, side);
             }
         });
     }
 
     fn each_end_of(&mut self, process: Process, act: impl Fn(&mut Self, u64, usize)) {
-        for id in self.connections.keys().copied().collect::<Vec<_>>() {
+        let ids: Vec<_> = self.connections.iter().map(|connection| connection.id).collect();
+        self.next = None;
+        for id in ids {
             for side in 0..2 {
-                let Some(connection) = self.connections.get_mut(&id) else { continue };
+                let Some(connection) = self.get_mut(id) else { continue };
                 let end = &mut connection.ends[side];
                 if end.process == process && end.link.is_some() && end.is_open {
                     end.is_open = false;
@@ -177,20 +208,34 @@ impl Tcp {
         }
     }
 
+    fn place(&self, id: u64) -> Option<usize> {
+        self.connections.binary_search_by_key(&id, |connection| connection.id).ok()
+    }
+
+    fn get_mut(&mut self, id: u64) -> Option<&mut Connection> {
+        let place = self.place(id)?;
+        self.connections.get_mut(place)
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Connection> {
+        self.next = None;
+        let place = self.place(id)?;
+        Some(self.connections.remove(place))
+    }
+
     /// Breaks every connection between two hosts: both ends hear of it at once.
     pub(crate) fn break_between(&mut self, one: Host, other: Host) -> Vec<Arrival> {
         let is_between = |connection: &Connection| {
             let hosts = connection.ends.each_ref().map(|end| end.process.host);
             hosts == [one, other] || hosts == [other, one]
         };
-        let broken: Vec<_> = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| is_between(connection))
-            .map(|(id, _)| *id)
-            .collect();
+        self.next = None;
         let mut arrivals = Vec::new();
-        for connection in broken.into_iter().filter_map(|id| self.connections.remove(&id)) {
+        let (broken, kept) =
+            core::mem::take(&mut self.connections).into_iter().partition(is_between);
+        self.connections = kept;
+        let broken: Vec<Connection> = broken;
+        for connection in broken {
             for end in connection.ends.into_iter().filter(|end| end.is_open) {
                 let heard = Heard::Closed(LinkEnd::Reset);
                 arrivals.extend(end.link.map(|link| Arrival { to: end.process, link, heard }));
@@ -208,7 +253,9 @@ impl Tcp {
         let far = End { process: nobody, link: None, is_open: false };
         let dial_deadline = Some(now + DIAL_LIMIT);
         let pipes = [VecDeque::new(), VecDeque::new()];
-        self.connections.insert(id, Connection { ends: [near, far], pipes, dial_deadline });
+        let (ends, arrivals) = ([near, far], [None, None]);
+        self.connections.push(Connection { id, ends, pipes, arrivals, dial_deadline });
+        self.next = None;
         self.push(now, id, 0, Packet::Syn);
     }
 
@@ -220,86 +267,115 @@ impl Tcp {
         body: Bytes,
         droppable: bool,
     ) {
-        let Some((id, side)) = self.find(from, link) else { return };
-        let to = self.connections.get(&id).map(|connection| connection.ends[1 - side].process.host);
-        let line = to.and_then(|to| self.lossy.get(&(from.host, to))).copied().unwrap_or(0);
+        let Some((place, side)) = self.find(from, link) else { return };
+        let Connection { id, .. } = self.connections[place];
+        let line = self.connections[place].line(side);
+        let line = self.lossy.get(&line).copied().unwrap_or(0);
         if !droppable || !self.random.percent(self.drop_percent.max(line)) {
             self.push(now, id, side, Packet::Frame(body));
         }
     }
 
     pub(crate) fn close(&mut self, now: Instant, from: Process, link: LinkId) {
-        let Some((id, side)) = self.find(from, link) else { return };
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some((place, side)) = self.find(from, link) else { return };
+        let connection = &mut self.connections[place];
+        let id = connection.id;
+        self.next = None;
         connection.ends[side].is_open = false;
         connection.dial_deadline = None;
         self.push(now, id, side, Packet::Fin);
     }
 
-    fn find(&self, process: Process, link: LinkId) -> Option<(u64, usize)> {
+    /// The place of the connection that a process calls so, and its side.
+    fn find(&self, process: Process, link: LinkId) -> Option<(usize, usize)> {
         let is_end = |end: &End| end.is_open && end.process == process && end.link == Some(link);
-        self.connections.iter().find_map(|(id, c)| Some((*id, c.ends.iter().position(is_end)?)))
+        let mut sides = self.connections.iter().map(|c| c.ends.iter().position(is_end));
+        let place = sides.position(|side| side.is_some())?;
+        Some((place, self.connections[place].ends.iter().position(is_end)?))
     }
 
     fn push(&mut self, now: Instant, id: u64, side: usize, packet: Packet) {
         let micros = u64::try_from(self.delay_max.as_micros()).unwrap_or(u64::MAX);
         let due = now + Duration::from_micros(self.random.between(50, micros.max(50)));
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let pipe = &mut connection.pipes[side];
+        let Some(place) = self.place(id) else { return };
+        let pipe = &mut self.connections[place].pipes[side];
         let due = pipe.back().map_or(due, |(last, _)| due.max(*last));
         pipe.push_back((due, packet));
+        if pipe.len() == 1 {
+            self.time(place, side);
+        }
     }
 
     // Time.
 
-    /// The next packet that arrives: when, on which connection, from which side.
-    fn next_packet(&self) -> Option<(Instant, u64, usize)> {
-        let mut next: Option<(Instant, u64, usize)> = None;
-        for (id, connection) in &self.connections {
-            let hosts = connection.ends.each_ref().map(|end| end.process.host);
+    /// Works out when the first packet of a pipe arrives. Times change only here.
+    fn time(&mut self, place: usize, side: usize) {
+        let connection = &self.connections[place];
+        let line = connection.line(side);
+        let front = connection.pipes[side].front().filter(|_| !self.cut.contains(&line));
+        let quiet = || self.quiet_until.get(&line).copied().unwrap_or_default();
+        let at = front.map(|(due, _)| (*due).max(quiet()));
+        let id = connection.id;
+        self.connections[place].arrivals[side] = at;
+        let candidate = at.map(|at| Next { at, is_packet: true, id, side });
+        let is_next = |next: &Next| next.is_packet && (next.id, next.side) == (id, side);
+        self.next = match self.next {
+            Some(next) if is_next(&next) => None,
+            Some(next) => Some(candidate.map_or(next, |candidate| candidate.min(next))),
+            None => None,
+        };
+    }
+
+    fn time_line(&mut self, line: (Host, Host)) {
+        for place in 0..self.connections.len() {
             for side in 0..2 {
-                let Some((due, _)) = connection.pipes[side].front() else { continue };
-                let line = (hosts[side], hosts[1 - side]);
-                if self.cut.contains(&line) {
-                    continue;
+                if self.connections[place].line(side) == line {
+                    self.time(place, side);
                 }
-                let quiet = self.quiet_until.get(&line).copied().unwrap_or_default();
-                let candidate = ((*due).max(quiet), *id, side);
-                if next.is_none_or(|next| candidate < next) {
-                    next = Some(candidate);
-                }
+            }
+        }
+    }
+
+    fn find_next(&self) -> Option<Next> {
+        let mut next: Option<Next> = None;
+        for connection in &self.connections {
+            let id = connection.id;
+            let dial =
+                connection.dial_deadline.map(|at| Next { at, is_packet: false, id, side: 0 });
+            let packet = |side: usize| {
+                connection.arrivals[side].map(|at| Next { at, is_packet: true, id, side })
+            };
+            for candidate in [dial, packet(0), packet(1)].into_iter().flatten() {
+                next = Some(next.map_or(candidate, |next| next.min(candidate)));
             }
         }
         next
     }
 
-    fn next_dial_deadline(&self) -> Option<(Instant, u64)> {
-        self.connections.iter().filter_map(|(id, c)| Some((c.dial_deadline?, *id))).min()
-    }
-
-    pub(crate) fn next_event(&self) -> Option<Instant> {
-        let packet = self.next_packet().map(|(at, ..)| at);
-        packet.into_iter().chain(self.next_dial_deadline().map(|(at, _)| at)).min()
+    pub(crate) fn next_event(&mut self) -> Option<Instant> {
+        if self.next.is_none() {
+            self.next = self.find_next();
+        }
+        self.next.map(|next| next.at)
     }
 
     /// Carries out the next event, which is due by `now`. Not every event reaches a process.
     pub(crate) fn advance(&mut self, now: Instant) -> Option<Arrival> {
-        if let Some((at, id)) = self.next_dial_deadline() {
-            if at <= now {
-                return self.give_up(id);
-            }
-        }
-        let (at, id, side) = self.next_packet()?;
-        if at > now {
+        if self.next_event()? > now {
             return None;
         }
-        let connection = self.connections.get_mut(&id)?;
-        let (_, packet) = connection.pipes[side].pop_front()?;
+        let Next { id, side, is_packet, .. } = self.next.take()?;
+        if !is_packet {
+            return self.give_up(id);
+        }
+        let place = self.place(id)?;
+        let (_, packet) = self.connections[place].pipes[side].pop_front()?;
+        self.time(place, side);
         self.arrive(now, id, 1 - side, packet)
     }
 
     fn give_up(&mut self, id: u64) -> Option<Arrival> {
-        let connection = self.connections.remove(&id)?;
+        let connection = self.remove(id)?;
         let [End { process: to, link, .. }, _] = connection.ends;
         Some(Arrival { to, link: link?, heard: Heard::Closed(LinkEnd::TimedOut) })
     }
@@ -308,7 +384,7 @@ impl Tcp {
         if matches!(packet, Packet::Syn) {
             return self.answer(now, id);
         }
-        let connection = self.connections.get_mut(&id)?;
+        let connection = self.get_mut(id)?;
         let from = connection.ends[1 - side].process.host;
         let End { process: to, link, is_open } = connection.ends[side].clone();
         if !is_open {
@@ -329,13 +405,13 @@ impl Tcp {
             Packet::Reset => Heard::Closed(LinkEnd::Reset),
         };
         if matches!(heard, Heard::Closed(_)) {
-            self.connections.remove(&id);
+            self.remove(id);
         }
         Some(Arrival { to, link: link?, heard })
     }
 
     fn answer(&mut self, now: Instant, id: u64) -> Option<Arrival> {
-        let connection = self.connections.get_mut(&id)?;
+        let connection = self.get_mut(id)?;
         let (from, host) = (connection.ends[0].process.host, connection.ends[1].process.host);
         if self.dark.contains(&host) {
             return None;
@@ -347,17 +423,20 @@ impl Tcp {
         let link = LinkId::Accepted(self.accepted);
         self.accepted += 1;
         let to = Process { host, run };
-        connection.ends[1] = End { process: to, link: Some(link), is_open: true };
+        if let Some(connection) = self.get_mut(id) {
+            connection.ends[1] = End { process: to, link: Some(link), is_open: true };
+        }
         self.push(now, id, 1, Packet::SynAck);
         Some(Arrival { to, link, heard: Heard::Accepted { from, port: ephemeral(id) } })
     }
 
     /// A live host answers what comes for a dead process; a dark one says nothing.
     fn arrive_at_closed(&mut self, now: Instant, id: u64, side: usize, packet: &Packet) {
-        let Some(connection) = self.connections.get(&id) else { return };
+        let Some(place) = self.place(id) else { return };
+        let connection = &self.connections[place];
         let host = connection.ends[side].process.host;
         if matches!(packet, Packet::Fin | Packet::Reset) {
-            self.connections.remove(&id);
+            self.remove(id);
         } else if !self.dark.contains(&host) && connection.pipes[side].is_empty() {
             self.push(now, id, side, Packet::Reset);
         }

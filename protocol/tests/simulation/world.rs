@@ -1,21 +1,27 @@
 //! Machines, lines between them, and a clock that jumps from one event to the next.
 
+mod machines;
+mod reading;
+mod sight;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use galera_protocol::evs;
-use galera_protocol::gcs::{self, LeaveReason, Name, Seqno, Status, state::StateKind};
-use galera_protocol::gmcast::address::HostPort;
+use galera_protocol::gcs::{self, LeaveReason};
 use galera_protocol::gmcast::{self, LinkEnd, LinkId};
-use galera_protocol::id::{NodeId, StateId};
-use galera_protocol::member::{Action, Command, Config, EndReason, Event, Identity, Input};
-use galera_protocol::testing::{History, Random};
+use galera_protocol::id::NodeId;
+use galera_protocol::member::{Action, EndReason, Event, Input};
+use galera_protocol::pc;
+use galera_protocol::testing::Random;
 use galera_protocol::time::{Duration, Instant};
 
+use self::reading::Reading;
+use crate::coverage::Coverage;
+
+use crate::operator::Cause;
 use crate::oracle::{Checked, Oracle};
-use crate::process::{Kind, Machine, Process, Settings};
+use crate::process::{Machine, Process};
 use crate::tcp::{self, Arrival, Heard, Host, Tcp};
 
 const PORT: u16 = 4567;
@@ -30,10 +36,6 @@ const EVENTS_PER_SECOND_MAX: u32 = 50_000;
 /// everything at the same moment for ever.
 const LATENESS_MAX_MICROS: u64 = 10_000;
 
-/// Members that read in batches look at their links so late at most, in microseconds: their machine
-/// has other things to do.
-const READING_LATE_MAX_MICROS: u64 = 5_000;
-
 /// What the scenario has planned.
 type Plan = Box<dyn FnOnce(&mut World)>;
 
@@ -42,9 +44,7 @@ pub(crate) struct World {
     pub(crate) seed: u64,
     pub(crate) now: Instant,
     pub(crate) random: Random,
-    /// Our members read late, and then everything that has come in: in every other life.
-    reads_in_batches: bool,
-    reading: Random,
+    reading: Reading,
     pub(crate) tcp: Tcp,
     pub(crate) machines: Vec<Machine>,
     pub(crate) oracle: Oracle,
@@ -59,6 +59,10 @@ pub(crate) struct World {
     planned: u64,
     /// Events in the current second.
     events: u32,
+    /// What happened in this life.
+    pub(crate) coverage: Coverage,
+    /// Why the operator had to begin anew, each time.
+    pub(crate) operator_calls: Vec<Cause>,
     /// Written only when somebody wants to read it.
     log: Option<String>,
     shows_frames: bool,
@@ -70,8 +74,7 @@ impl World {
             seed,
             now: Instant::ZERO,
             random: Random::new(seed),
-            reads_in_batches: seed % 2 == 1,
-            reading: Random::new(seed ^ 0xba7c),
+            reading: Reading::new(seed),
             tcp: Tcp::new(seed ^ 0x7c9),
             machines: Vec::new(),
             oracle: Oracle::default(),
@@ -82,253 +85,13 @@ impl World {
             plans: BTreeMap::new(),
             planned: 0,
             events: 0,
+            coverage: Coverage::default(),
+            operator_calls: Vec::new(),
             log: std::env::var_os("SIM_SEED").map(|_| String::new()),
             shows_frames: std::env::var_os("SIM_FRAMES").is_some(),
         };
         world.after(WORK_PERIOD, Self::work);
         world
-    }
-
-    // Machines.
-
-    /// A machine that is not started yet. A member's weight is 0, a server's 1.
-    pub(crate) fn add(&mut self, name: &str, kind: Kind) -> Host {
-        let number = self.machines.len();
-        let mut config = Config::default();
-        config.gmcast.group = gmcast::GroupName::new("sim").expect("short");
-        config.gmcast.listen = address(number);
-        config.gcs.name = Name::new(name).expect("short");
-        if kind == Kind::Data {
-            config.pc.weight = 1;
-            config.pc.leave_if_not_primary = false;
-            config.evs.start = evs::Start::AloneIfUnanswered;
-        }
-        let settings = Settings { name: name.into(), kind, config };
-        self.machines.push(Machine {
-            number,
-            settings,
-            process: None,
-            runs: 0,
-            saved: None,
-            last_life: None,
-            history: History::none(),
-            endings: Vec::new(),
-        });
-        number
-    }
-
-    pub(crate) fn add_all(&mut self, names: &[&str], kind: Kind) -> Vec<Host> {
-        names.iter().map(|name| self.add(name, kind)).collect()
-    }
-
-    fn fresh_id(&mut self, host: Host) -> NodeId {
-        let name = u8::try_from(host).expect("few hosts");
-        let run = u8::try_from(self.machines[host].runs).unwrap_or(u8::MAX);
-        NodeId::version1(self.random.next_u64() & 0xffff_ffff, 1, [name, run, 0, 0, 0, name])
-    }
-
-    /// Founds the group with the history that the server has.
-    pub(crate) fn found(&mut self, host: Host) {
-        self.machines[host].saved = None;
-        self.machines[host].set_start(evs::Start::Bootstrap);
-        if self.machines[host].history.group.is_nil() {
-            let group = StateId::from_bytes([0xaa; 16]);
-            self.machines[host].history = History::saved(group, Seqno(10));
-        }
-        self.oracle.forget_chain();
-        self.start(host);
-        self.machines[host].set_start(evs::Start::AloneIfUnanswered);
-    }
-
-    /// Starts the process of a machine, with whatever its last run has saved.
-    pub(crate) fn start(&mut self, host: Host) {
-        let identity = match self.machines[host].saved.clone() {
-            Some(saved) => Identity::Saved(saved),
-            None => {
-                self.oracle.forgotten.extend(self.machines[host].last_life.take());
-                Identity::Fresh(self.fresh_id(host))
-            }
-        };
-        let others = (0..self.machines.len()).filter(|other| *other != host);
-        let initial =
-            others.map(|other| HostPort { host: address(other).ip().to_string(), port: PORT });
-        let initial = initial.collect();
-        let seed = self.random.next_u64();
-        let machine = &mut self.machines[host];
-        machine.runs += 1;
-        let run = machine.runs;
-        // UUIDs of links must differ between runs.
-        machine.settings.config.gmcast.uuid_epoch = u64::from(run) << 40;
-        machine.settings.config.gmcast.initial = initial;
-        let history = machine.history.clone();
-        let process = Process::new(&machine.settings, run, identity, seed, history);
-        let me = process.me;
-        machine.process = Some(process);
-        self.tcp.start(tcp::Process { host, run });
-        self.note(host, || format!("starts as {me}"));
-        self.input(host, Input::Start);
-    }
-
-    pub(crate) fn start_all(&mut self, hosts: &[Host]) {
-        hosts.iter().for_each(|host| self.start(*host));
-    }
-
-    /// The machine starts all over without its saved view.
-    pub(crate) fn start_fresh(&mut self, host: Host) {
-        self.machines[host].saved = None;
-        self.start(host);
-    }
-
-    /// The process dies, and its host says so.
-    pub(crate) fn kill(&mut self, host: Host) {
-        if let Some(process) = self.stop(host) {
-            self.note(host, || "is killed".into());
-            self.tcp.kill(self.now, process);
-        }
-    }
-
-    /// The power goes: nobody says anything.
-    pub(crate) fn switch_off(&mut self, host: Host) {
-        if let Some(process) = self.stop(host) {
-            self.note(host, || "is switched off".into());
-            self.tcp.switch_off(process);
-        }
-    }
-
-    fn stop(&mut self, host: Host) -> Option<tcp::Process> {
-        let machine = &mut self.machines[host];
-        let process = machine.process.take()?;
-        machine.last_life = Some(process.me);
-        if machine.is_data() {
-            machine.history = process.history().after_stop();
-        }
-        process.is_running().then_some(tcp::Process { host, run: process.run })
-    }
-
-    pub(crate) fn leave(&mut self, host: Host) {
-        let Some(process) = self.machines[host].process.as_mut() else { return };
-        if process.is_frozen || !process.is_running() {
-            return;
-        }
-        process.is_leaving = true;
-        self.oracle.leavers.insert(process.me);
-        self.note(host, || "is told to leave".into());
-        self.input(host, Input::Command(Command::Leave));
-    }
-
-    /// Somebody tells a running process something.
-    pub(crate) fn command(&mut self, host: Host, command: Command) {
-        let is_awake = self.machines[host].running().is_some_and(|process| !process.is_frozen);
-        if is_awake {
-            self.note(host, || format!("is told {command:?}"));
-            self.input(host, Input::Command(command));
-        }
-    }
-
-    /// Tells the oracle which votes there are now.
-    pub(crate) fn note_votes(&mut self, host: Host) {
-        if let Some(process) = self.machines[host].running() {
-            self.oracle.note_votes(process);
-        }
-    }
-
-    /// A server bans whoever runs on a host now.
-    pub(crate) fn evict(&mut self, by: Host, whom: Host) {
-        let Some(node) = self.machines[whom].running().map(|process| process.me) else { return };
-        self.evicted.insert(node);
-        self.command(by, Command::Evict(node));
-    }
-
-    /// A host's clock jumps. A clock set back stands still for the process until it has caught up.
-    pub(crate) fn jump_clock(&mut self, host: Host, forward: bool, by: Duration) {
-        let micros = u64::try_from(by.as_micros()).unwrap_or(0);
-        let Some(process) = self.machines[host].process.as_mut() else { return };
-        process.ahead_micros = if forward {
-            process.ahead_micros + micros
-        } else {
-            process.ahead_micros.saturating_sub(micros)
-        };
-        let way = if forward { "ahead" } else { "back" };
-        self.note(host, || format!("has its clock set {way} by {by:?}"));
-    }
-
-    pub(crate) fn freeze(&mut self, host: Host) {
-        if let Some(process) = self.machines[host].process.as_mut() {
-            process.is_frozen = true;
-            self.note(host, || "freezes".into());
-        }
-    }
-
-    pub(crate) fn thaw(&mut self, host: Host) {
-        let Some(process) = self.machines[host].process.as_mut() else { return };
-        if !core::mem::take(&mut process.is_frozen) {
-            return;
-        }
-        self.note(host, || "thaws".into());
-        if self.reads_in_batches(host) {
-            return self.read_batch(host);
-        }
-        let process = self.machines[host].process.as_mut();
-        let inbox = process.map(|process| core::mem::take(&mut process.inbox));
-        for (link, heard) in inbox.unwrap_or_default() {
-            self.hear(host, link, heard);
-        }
-    }
-
-    fn reads_in_batches(&self, host: Host) -> bool {
-        self.reads_in_batches && !self.machines[host].is_data()
-    }
-
-    /// Looks at the links of this process soon.
-    fn read_later(&mut self, to: tcp::Process) {
-        let late = Duration::from_micros(self.reading.between(0, READING_LATE_MAX_MICROS));
-        self.after(late, move |world| {
-            let process = world.machines[to.host].process.as_ref();
-            if process.is_some_and(|process| process.run == to.run && !process.is_frozen) {
-                world.read_batch(to.host);
-            }
-        });
-    }
-
-    /// Reads everything that has come in, then lets the process act on all of it.
-    fn read_batch(&mut self, host: Host) {
-        let now = self.now;
-        let Some(process) = self.machines[host].process.as_mut() else { return };
-        for (link, heard) in core::mem::take(&mut process.inbox) {
-            process.handle_input(now, Input::Link(input_of(host, link, heard)));
-        }
-        self.settle(host);
-    }
-
-    // Lines.
-
-    pub(crate) fn cut(&mut self, one: Host, other: Host) {
-        self.note(one, || format!("is cut off from host {other}"));
-        self.tcp.cut(one, other);
-        self.tcp.cut(other, one);
-    }
-
-    pub(crate) fn split(&mut self, side: &[Host]) {
-        for one in 0..self.machines.len() {
-            for other in 0..one {
-                if side.contains(&one) != side.contains(&other) {
-                    self.cut(one, other);
-                }
-            }
-        }
-    }
-
-    pub(crate) fn mend_all(&mut self) {
-        self.note(0, || "all lines work".into());
-        self.tcp.mend_all(self.now);
-    }
-
-    /// The connections between two hosts break.
-    pub(crate) fn break_between(&mut self, one: Host, other: Host) {
-        self.note(one, || format!("loses its connections to host {other}"));
-        for arrival in self.tcp.break_between(one, other) {
-            self.arrive(arrival);
-        }
     }
 
     // Time.
@@ -413,6 +176,7 @@ impl World {
         if let Some(process) = self.machines[host].process.as_mut() {
             process.lateness = lateness;
         }
+        self.machines[host].set_alarm();
     }
 
     fn move_clock(&mut self, at: Instant) {
@@ -425,11 +189,7 @@ impl World {
     }
 
     fn next_deadline(&self) -> Option<(Instant, Host)> {
-        let deadline = |machine: &Machine| {
-            let process = machine.running().filter(|process| !process.is_frozen)?;
-            Some((process.next_deadline()? + process.lateness, machine.number))
-        };
-        self.machines.iter().filter_map(deadline).min()
+        self.machines.iter().filter_map(|machine| Some((machine.alarm?, machine.number))).min()
     }
 
     // Inputs and actions.
@@ -477,7 +237,14 @@ impl World {
         }
         let checked = self.oracle.observe(&mut process);
         self.machines[host].process = Some(process);
+        self.machines[host].set_alarm();
         self.demand(host, checked);
+        if self.oracle.take_split().is_some() {
+            self.note(host, || {
+                "is in a second primary component, as Galera's rules have it".into()
+            });
+            self.after(Duration::ZERO, |world| world.begin_anew(Cause::Split));
+        }
     }
 
     fn demand(&mut self, host: Host, checked: Checked) {
@@ -500,12 +267,15 @@ impl World {
             Action::Dial { link, remote, .. } => self.dial(run, link, remote),
             Action::SendFrame { link, body, is_user } => {
                 if self.shows_frames {
-                    self.note(host, || format!("{link:?} {}", describe_frame(&body)));
+                    self.note(host, || format!("{link:?} {}", sight::describe_frame(&body)));
                 }
                 self.tcp.send(now, run, link, body, is_user);
             }
             Action::CloseLink { link } => self.tcp.close(now, run, link),
-            Action::Persist(saved) => self.machines[host].saved = Some(saved),
+            Action::Persist(saved) => {
+                self.oracle.note_saved(&saved);
+                self.machines[host].saved = Some(saved);
+            }
             Action::Forget => self.machines[host].saved = None,
             Action::Event(event) => self.on_event(host, event, process),
         }
@@ -530,150 +300,56 @@ impl World {
     }
 
     fn on_event(&mut self, host: Host, event: Event, process: &mut Process) {
-        self.note(host, || describe(&event));
-        if let Event::Gcs(gcs::Event::LeaveAdvised(_)) = event {
-            self.oracle.leavers.insert(process.me);
-        }
-        if let Event::Ended(reason) = event {
-            let is_planned = match &reason {
-                EndReason::Left | EndReason::Abandoned | EndReason::ConnectTimeout => true,
-                EndReason::NotPrimary(_)
-                | EndReason::SeveralGroups
-                | EndReason::Advised(LeaveReason::OnlyStateless) => true,
-                EndReason::Refused(_) => {
-                    // Banned for good: it comes back as somebody else.
-                    self.machines[host].saved = None;
-                    self.bans_slow || self.evicted.contains(&process.me) || self.expects_failures
-                }
-                EndReason::Advised(_) | EndReason::Evs(_) | EndReason::Pc(_) => {
-                    self.expects_failures
-                }
-            };
-            self.machines[host].endings.push(reason.clone());
-            if !is_planned {
-                self.fail(&format!("host {host} ended: {reason:?}"));
+        self.note(host, || sight::describe(&event));
+        self.coverage.note(&event);
+        match event {
+            Event::Gcs(gcs::Event::LeaveAdvised(_)) => {
+                self.oracle.leavers.insert(process.me);
             }
-            let run = tcp::Process { host, run: process.run };
-            process.ended = Some(reason);
-            if self.machines[host].is_data() {
-                self.machines[host].history = process.history().after_stop();
+            Event::Gcs(gcs::Event::NonPrimary(cause)) => process.group_state = Some(cause),
+            Event::Gcs(gcs::Event::ConfigurationChanged(_)) => process.group_state = None,
+            Event::Pc(pc::Event::Decided(decision)) => process.decision = Some(decision),
+            Event::Ended(reason) => self.on_ended(host, reason, process),
+            Event::Gcs(_) | Event::Pc(_) | Event::Link(_) | Event::Restarted { .. } => {}
+        }
+    }
+
+    fn on_ended(&mut self, host: Host, reason: EndReason, process: &mut Process) {
+        if matches!(reason, EndReason::Refused(_)) {
+            // Banned for good: it comes back as somebody else.
+            self.machines[host].saved = None;
+        }
+        if matches!(reason, EndReason::NotPrimary(_)) {
+            self.oracle.departed.insert(process.me);
+        }
+        self.machines[host].endings.push(reason.clone());
+        if !self.is_proper_end(&reason, process) {
+            self.fail(&format!("host {host} ended: {reason:?}"));
+        }
+        let run = tcp::Process { host, run: process.run };
+        self.coverage.add_counters(process);
+        process.ended = Some(reason);
+        if self.machines[host].is_data() {
+            self.machines[host].history = process.history().after_stop();
+        }
+        self.tcp.kill(self.now, run);
+    }
+
+    fn is_proper_end(&self, reason: &EndReason, process: &Process) -> bool {
+        match reason {
+            EndReason::Left | EndReason::Abandoned | EndReason::ConnectTimeout => true,
+            EndReason::NotPrimary(_)
+            | EndReason::SeveralGroups
+            | EndReason::Advised(LeaveReason::OnlyStateless) => true,
+            EndReason::Refused(_) => {
+                self.bans_slow || self.evicted.contains(&process.me) || self.expects_failures
             }
-            self.tcp.kill(self.now, run);
+            // It knew better than the reports, and was right: nobody may found that view.
+            EndReason::Pc(pc::Fatal::IncompleteRebootstrap { .. }) => {
+                self.expects_failures || !self.oracle.may_go_on(&process.evs().status().members)
+            }
+            EndReason::Advised(_) | EndReason::Evs(_) | EndReason::Pc(_) => self.expects_failures,
         }
-    }
-
-    // What people look at.
-
-    pub(crate) fn running(&self) -> impl Iterator<Item = &Process> {
-        self.machines.iter().filter_map(Machine::running)
-    }
-
-    pub(crate) fn is_running(&self, host: Host) -> bool {
-        self.machines[host].running().is_some()
-    }
-
-    pub(crate) fn is_primary(&self, host: Host) -> bool {
-        self.machines[host].running().is_some_and(Process::is_primary)
-    }
-
-    /// Everybody who runs is in one primary view of exactly them, and every server has the data.
-    pub(crate) fn is_whole(&self) -> bool {
-        let everybody: BTreeSet<_> = self.running().map(|process| process.me).collect();
-        let is_in = |process: &Process| {
-            let members: BTreeSet<_> = process.gcs().members().iter().map(|m| m.node).collect();
-            let is_synced =
-                |m: &galera_protocol::gcs::Member| m.is_stateless || m.status == Status::Synced;
-            process.is_primary()
-                && process.gcs().state() == StateKind::Primary
-                && members == everybody
-                && process.gcs().members().iter().all(is_synced)
-        };
-        self.running().all(is_in)
-    }
-
-    /// Everybody who runs is in one view of the order layer.
-    pub(crate) fn is_connected(&self) -> bool {
-        let everybody: BTreeSet<_> = self.running().map(|process| process.me).collect();
-        self.running().all(|process| {
-            let evs = process.evs().status();
-            evs.state == evs::StateKind::Operational && evs.members == everybody
-        })
-    }
-
-    /// Whatever happened is over: within the limit there is one primary view of everybody.
-    pub(crate) fn expect_whole(&mut self, seconds: u64) {
-        self.expect(seconds, "one primary component of everybody", Self::is_whole);
-    }
-
-    pub(crate) fn note(&mut self, host: Host, text: impl FnOnce() -> String) {
-        if let Some(log) = &mut self.log {
-            let name = self.machines.get(host).map_or("", |machine| &machine.settings.name);
-            let _infallible = writeln!(log, "{} {name}: {}", self.now, text());
-        }
-    }
-
-    /// Ends the test with everything that is needed to see why.
-    pub(crate) fn fail(&mut self, problem: &str) -> ! {
-        let (seed, now) = (self.seed, self.now);
-        let log = self.log.take().unwrap_or_default();
-        let state = self.describe();
-        panic!("{log}\nseed {seed} at {now}: {problem}\n{state}");
-    }
-
-    pub(crate) fn describe(&self) -> String {
-        let mut text = String::new();
-        for machine in &self.machines {
-            let name = &machine.settings.name;
-            let _infallible = match machine.running() {
-                Some(process) => {
-                    let (evs, pc) = (process.evs().status(), process.pc().status());
-                    let rows = process.gcs().members();
-                    let rows: Vec<_> =
-                        rows.iter().map(|m| (m.name.to_string(), m.status)).collect();
-                    writeln!(
-                        text,
-                        "{name} {} frozen {}: evs {:?} {} of {}; pc {} {} weight {}; gcs {:?} {rows:?}",
-                        process.me,
-                        process.is_frozen,
-                        evs.state,
-                        evs.view,
-                        evs.members.len(),
-                        pc.state,
-                        pc.view,
-                        pc.cluster_weight,
-                        process.gcs().state(),
-                    )
-                }
-                None => writeln!(text, "{name} is down, saved {:?}", machine.saved),
-            };
-        }
-        text
-    }
-
-    /// The trace so far, if one is written.
-    pub(crate) fn log(&self) -> &str {
-        self.log.as_deref().unwrap_or_default()
-    }
-}
-
-fn describe(event: &Event) -> String {
-    match event {
-        Event::Link(event) => format!("link: {event}"),
-        Event::Pc(event) => format!("pc: {event:?}"),
-        Event::Gcs(event) => format!("gcs: {event:?}"),
-        Event::Restarted { me } => format!("begins its next life as {me}"),
-        Event::Ended(reason) => format!("ended: {reason:?}"),
-    }
-}
-
-fn describe_frame(body: &bytes::Bytes) -> String {
-    let Ok(message) = gmcast::message::Message::decode(body) else { return "?".into() };
-    let gmcast::message::Body::User { relay, payload } = &message.body else {
-        return format!("{:?}", message.body);
-    };
-    match evs::message::Message::decode(payload) {
-        Ok(evs) => format!("{} {relay:?} {:?} {:?}", message.source, evs.header, evs.body),
-        Err(error) => error.to_string(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::capture::CaptureError;
+use crate::decode::tls::KeyLogError;
 use crate::exit::ExitCode;
 
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +16,8 @@ pub(super) enum Error {
     },
     #[error(transparent)]
     Capture(#[from] CaptureError),
+    #[error(transparent)]
+    KeyLog(#[from] KeyLogError),
     #[error("read the input")]
     Read(#[source] io::Error),
     #[error("line {0} has something other than pairs of hexadecimal digits")]
@@ -37,7 +40,7 @@ pub(super) enum Error {
 impl Error {
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Open { .. } | Self::Dumpcap(_) => ExitCode::Configuration,
+            Self::Open { .. } | Self::Dumpcap(_) | Self::KeyLog(_) => ExitCode::Configuration,
             Self::Capture(_) | Self::Hex(_) => ExitCode::BadData,
             Self::Page { .. } => ExitCode::SinkFailed,
             Self::Read(_) | Self::DumpcapFailed | Self::OutputClosed => ExitCode::Other,

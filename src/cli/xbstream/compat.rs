@@ -104,7 +104,7 @@ struct XtrabackupArgs {
 
 /// Runs as that program.
 pub(in crate::cli) fn main(program: Program, arguments: Vec<OsString>) -> std::process::ExitCode {
-    talk::start_log("error");
+    talk::start_log("error", None);
     let args = match parse(program, arguments) {
         Ok(args) => args,
         Err(code) => return code.into(),

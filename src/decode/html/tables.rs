@@ -1,7 +1,7 @@
 //! The layout tables for the page's script.
 
 use galera_protocol::describe::tables::{self, EVS_TYPES, GCS_TYPES, GMCAST_TYPES, PC_TYPES};
-use galera_protocol::describe::{Field, Item, Kind, Layout, Meaning, When};
+use galera_protocol::describe::{Field, Item, Layout, Meaning, When};
 use serde_json::{Map, Value, json};
 
 /// Every layout by its short name, and the names of message types.
@@ -31,15 +31,7 @@ fn item(item: &Item) -> Value {
 }
 
 fn one(field: &Field) -> Value {
-    let (kind, length) = match field.kind {
-        Kind::Unsigned(length) => ("u", length),
-        Kind::BigEndian(length) => ("be", length),
-        Kind::Signed(length) => ("i", length),
-        Kind::Uuid => ("uuid", 16),
-        Kind::Padded(length) => ("padded", length),
-        Kind::Text => ("text", 0),
-        Kind::Rest => ("rest", 0),
-    };
+    let (kind, length) = field.kind.for_scripts();
     let mut object = json!({
         "name": field.name, "kind": kind, "len": length, "when": condition(field.when),
     });

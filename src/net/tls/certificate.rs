@@ -60,7 +60,8 @@ pub fn read(certificate: &X509Ref) -> Reading {
     let names = certificate.subject_alt_names().into_iter().flatten();
     let names = names.filter_map(|name| {
         let text = name.dnsname().map(str::to_owned);
-        text.or_else(|| name.ipaddress().and_then(ip))
+        let uri = || name.uri().map(str::to_owned);
+        text.or_else(|| name.ipaddress().and_then(ip)).or_else(uri)
     });
     Reading {
         version: certificate.version() + 1,

@@ -9,6 +9,7 @@ use openssl::ssl::{
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509, X509PurposeId};
 
+use super::key_log;
 use super::keys::{KeyError, KeyFiles};
 use super::pem::{self, Complaint};
 
@@ -157,6 +158,7 @@ impl Maker<'_> {
             let refused = |_| KeyError::Ciphers { list: list.to_owned() };
             context.set_cipher_list(list).map_err(refused)?;
         }
+        key_log::write_secrets_of(&mut context);
         self.set_certificate(&mut context)?;
         self.set_key(&mut context)?;
         Ok(context)

@@ -6,6 +6,8 @@ use galera_protocol::tls::{Objection, Stranger, TlsFailure};
 use openssl::error::ErrorStack;
 use openssl::ssl::{self, ErrorCode, SslRef};
 
+use crate::causes;
+
 /// An alert of the peer's has this reason code plus its own number.
 const ALERT_OFFSET: i32 = 1000;
 
@@ -16,6 +18,7 @@ const CERTIFICATE_VERIFY_FAILED: i32 = 134;
 const UNSUPPORTED_PROTOCOL: i32 = 258;
 const VERSION_TOO_LOW: i32 = 396;
 const UNEXPECTED_EOF: i32 = 294;
+const WRONG_VERSION_NUMBER: i32 = 267;
 
 /// Why a handshake failed; `head` are the first bytes that the peer sent.
 pub fn of_error(error: &ssl::Error, ssl: &SslRef, head: &[u8]) -> TlsFailure {
@@ -40,6 +43,36 @@ pub fn of_io(error: &io::Error) -> Option<TlsFailure> {
     Some(of_stack(error.ssl_error()?, 0).unwrap_or(TlsFailure::Other))
 }
 
+/// Why TLS failed below another library's client, if TLS is what failed.
+pub fn of_causes(error: &(dyn std::error::Error + 'static)) -> Option<TlsFailure> {
+    let stack = causes::find::<ErrorStack>(error)?;
+    let is_refused =
+        stack.errors().iter().any(|error| error.reason_code() == CERTIFICATE_VERIFY_FAILED);
+    if is_refused {
+        let objection = causes::all(error).find_map(|error| of_words(&error.to_string()));
+        let objection = objection.unwrap_or(Objection::Unspecified);
+        return Some(TlsFailure::UntrustedPeer(objection));
+    }
+    Some(of_stack(stack, 0).unwrap_or(TlsFailure::Other))
+}
+
+/// The result of a verification is known to others in OpenSSL's words only.
+fn of_words(text: &str) -> Option<Objection> {
+    let found = VERIFICATIONS.iter().find(|(words, _)| text.contains(words));
+    found.map(|(_, objection)| *objection)
+}
+
+const VERIFICATIONS: [(&str, Objection); 8] = [
+    ("certificate has expired", Objection::Expired),
+    ("certificate is not yet valid", Objection::NotYetValid),
+    ("ostname mismatch", Objection::Name),
+    ("IP address mismatch", Objection::Name),
+    ("unable to get", Objection::UnknownAuthority),
+    ("unable to verify the first certificate", Objection::UnknownAuthority),
+    ("self-signed certificate", Objection::UnknownAuthority),
+    ("self signed certificate", Objection::UnknownAuthority),
+];
+
 fn of_stack(stack: &ErrorStack, verify_result: i32) -> Option<TlsFailure> {
     stack.errors().iter().find_map(|error| of_reason(error.reason_code(), verify_result))
 }
@@ -54,6 +87,7 @@ fn of_reason(reason: i32, verify_result: i32) -> Option<TlsFailure> {
             Some(TlsFailure::NoCommonParameters)
         }
         UNEXPECTED_EOF => Some(TlsFailure::Closed),
+        WRONG_VERSION_NUMBER => Some(TlsFailure::PeerIsPlain),
         alert if alert > ALERT_OFFSET => of_alert(alert - ALERT_OFFSET),
         _ => None,
     }

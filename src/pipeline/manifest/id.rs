@@ -22,6 +22,9 @@ pub struct ParseBackupIdError;
 const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 const TIME_CHARS: usize = 16;
 
+/// The longest name of a directory.
+const FOREIGN_CHARS_MAX: usize = 255;
+
 impl BackupId {
     /// Names a backup that begins now; `random` tells it from others of the same second.
     pub fn new(now: Timestamp, random: u32) -> Self {
@@ -35,6 +38,13 @@ impl BackupId {
         Self::new(Timestamp::now(), u32::from_be_bytes([a, b, c, d]))
     }
 
+    /// The name of a backup that another program wrote; none if it could not be that of one directory.
+    pub fn foreign(name: &str) -> Option<Self> {
+        let is_part = !matches!(name, "" | "." | "..") && name.len() <= FOREIGN_CHARS_MAX;
+        let is_plain = !name.contains(|c: char| c == '/' || c.is_ascii_control());
+        (is_part && is_plain).then(|| Self(name.to_owned()))
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -42,7 +52,7 @@ impl BackupId {
 
     /// The second in which the backup began.
     pub fn time(&self) -> Option<Timestamp> {
-        let civil = jiff::civil::DateTime::strptime(TIME_FORMAT, &self.0[..TIME_CHARS]).ok()?;
+        let civil = jiff::civil::DateTime::strptime(TIME_FORMAT, self.0.get(..TIME_CHARS)?).ok()?;
         civil.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
     }
 }

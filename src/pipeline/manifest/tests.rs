@@ -39,6 +39,7 @@ pub(crate) fn sample() -> Manifest {
                 seen: TransportSeen { end: TransportEnd::Fin, tls: None },
             },
             group: None,
+            command: None,
             sink: None,
         },
         storage: None,
@@ -72,8 +73,8 @@ fn unknown_fields_are_ignored() {
 
 #[test]
 fn a_greater_version_is_refused_before_the_rest_is_read() {
-    let error = Manifest::decode(br#"{"format_version": 3, "all": "different"}"#);
-    assert!(matches!(error, Err(ManifestError::Newer { found: 3 })));
+    let error = Manifest::decode(br#"{"format_version": 4, "all": "different"}"#);
+    assert!(matches!(error, Err(ManifestError::Newer { found: 4 })));
 }
 
 #[test]

@@ -27,6 +27,9 @@ pub struct Witnesses {
     /// The donor's own JOIN message carried a seqno and no error; absent if nobody watched the group.
     #[serde(default)]
     pub group: Option<Witness<GroupSeen>>,
+    /// The command that made a dump ended well; absent where a donor sent the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Witness<CommandSeen>>,
     /// The sink has everything; filled in by the sink.
     #[serde(default)]
     pub sink: Option<Witness<SinkSeen>>,
@@ -83,6 +86,15 @@ pub struct GroupSeen {
     pub join_code: i64,
 }
 
+/// How the command of a dump ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandSeen {
+    /// The program's name; never its arguments, which may hold secrets.
+    pub program: String,
+    /// Its exit status.
+    pub exit_status: i32,
+}
+
 /// What the sink stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkSeen {
@@ -92,7 +104,7 @@ pub struct SinkSeen {
     pub bytes: u64,
 }
 
-/// Names one of the five.
+/// Names one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WitnessName {
     /// [`Witnesses::stream`].
@@ -103,6 +115,8 @@ pub enum WitnessName {
     Transport,
     /// [`Witnesses::group`].
     Group,
+    /// [`Witnesses::command`].
+    Command,
     /// [`Witnesses::sink`].
     Sink,
 }
@@ -111,12 +125,14 @@ impl Witnesses {
     /// The first that does not hold. An absent one is not counted as failed.
     pub fn first_failed(&self) -> Option<WitnessName> {
         let group = self.group.as_ref().is_none_or(|witness| witness.holds);
+        let command = self.command.as_ref().is_none_or(|witness| witness.holds);
         let sink = self.sink.as_ref().is_none_or(|witness| witness.holds);
         [
             (self.stream.holds, WitnessName::Stream),
             (self.closing_files.holds, WitnessName::ClosingFiles),
             (self.transport.holds, WitnessName::Transport),
             (group, WitnessName::Group),
+            (command, WitnessName::Command),
             (sink, WitnessName::Sink),
         ]
         .into_iter()

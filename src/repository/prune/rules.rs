@@ -4,8 +4,6 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use crate::pipeline::manifest::BackupId;
-
 /// How many backups stay, by rule. Times are UTC; weeks are ISO weeks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeepRules {
@@ -67,18 +65,18 @@ impl KeepRules {
         ]
     }
 
-    /// Which of these backups of one group stay; given oldest first. With `keep_one`, the newest stays
-    /// in any case.
-    pub(super) fn choose(&self, ids: &[BackupId], keep_one: bool) -> Vec<bool> {
+    /// Which of the backups of one group stay, by their times; given oldest first. With `keep_one`, the
+    /// newest stays in any case.
+    pub(super) fn choose(&self, times: &[Timestamp], keep_one: bool) -> Vec<bool> {
         if self.is_empty() {
-            return vec![true; ids.len()];
+            return vec![true; times.len()];
         }
         let mut rules = self.rules();
-        let mut keep: Vec<bool> = ids
+        let mut keep: Vec<bool> = times
             .iter()
             .rev()
-            .map(|id| {
-                let time = civil(id.time().unwrap_or(Timestamp::UNIX_EPOCH));
+            .map(|time| {
+                let time = civil(*time);
                 // Every rule has to see every backup.
                 rules.iter_mut().filter_map(|rule| rule.keeps(&time).then_some(())).count() > 0
             })
@@ -99,13 +97,12 @@ fn civil(time: Timestamp) -> DateTime {
 mod tests {
     use super::*;
 
-    fn ids(times: &[&str]) -> Vec<BackupId> {
-        let id = |time: &&str| format!("{time}Z-00000000").parse().expect("valid id");
-        times.iter().map(id).collect()
+    fn parsed(times: &[&str]) -> Vec<Timestamp> {
+        times.iter().map(|time| format!("{time}Z").parse().expect("valid time")).collect()
     }
 
     fn kept<'a>(rules: KeepRules, times: &[&'a str]) -> Vec<&'a str> {
-        let keep = rules.choose(&ids(times), true);
+        let keep = rules.choose(&parsed(times), true);
         times.iter().zip(keep).filter(|(_, keep)| *keep).map(|(time, _)| *time).collect()
     }
 
@@ -151,7 +148,7 @@ mod tests {
     #[test]
     fn any_rule_keeps_the_newest() {
         let rules = KeepRules { last: 1, ..KeepRules::default() };
-        assert_eq!(rules.choose(&ids(&TIMES[..1]), true), [true]);
+        assert_eq!(rules.choose(&parsed(&TIMES[..1]), true), [true]);
         assert_eq!(rules.choose(&[], true), Vec::<bool>::new());
     }
 }

@@ -16,15 +16,17 @@ use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::client::{HttpConnector, ReqwestConnector};
+use object_store::client::HttpConnector;
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{Certificate, ClientOptions, Error, ObjectStore, Result, RetryConfig};
 
+use super::contact::Connector;
 use super::profile::Profile;
 use super::uploads::{Identity, Uploads};
 use crate::repository::url::{Cloud, CloudKind};
+use crate::throttle::Limit;
 
 /// How to reach an object store; what is not given here comes from the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,10 @@ pub struct StoreOptions {
     pub request_limit: Duration,
     /// How long a request is tried again where the store does not answer or is busy.
     pub retry_limit: Duration,
+    /// How often a request is repeated within that time.
+    pub retries_max: usize,
+    /// Limit for the bytes of uploads; those that share it are slow together.
+    pub upload_limit: Option<Limit>,
     /// Where credentials and further settings are looked for.
     pub environment: Environment,
 }
@@ -90,6 +96,8 @@ impl Default for StoreOptions {
             ca_file: None,
             request_limit: Duration::from_secs(30),
             retry_limit: Duration::from_secs(120),
+            retries_max: RETRIES_MAX,
+            upload_limit: None,
             environment: Environment::of_process(),
         }
     }
@@ -171,11 +179,12 @@ fn s3(cloud: &Cloud, options: &StoreOptions) -> Result<(Arc<dyn ObjectStore>, Op
         .with_allow_http(service.bucket_url.starts_with("http://"))
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_client_options(client_options.clone())
+        .with_http_connector(Connector::default())
         .with_retry(retry(options))
         .build()?;
     let credentials = Arc::clone(store.credentials());
     let uploads = Uploads {
-        client: ReqwestConnector::default().connect(&client_options)?,
+        client: Connector::default().connect(&client_options)?,
         bucket_url: service.bucket_url,
         prefix: slashed(&cloud.prefix),
         identity: Identity::Aws { credentials, region },
@@ -242,15 +251,18 @@ fn google(
         .get_config_value(&GoogleConfigKey::SkipSignature)
         .is_some_and(|value| value == "true");
     let client_options = client_options(options, &service)?;
-    let store =
-        builder.with_client_options(client_options.clone()).with_retry(retry(options)).build()?;
+    let store = builder
+        .with_client_options(client_options.clone())
+        .with_http_connector(Connector::default())
+        .with_retry(retry(options))
+        .build()?;
     let identity = if is_nobody {
         Identity::Nobody
     } else {
         Identity::Google { credentials: Arc::clone(store.credentials()) }
     };
     let uploads = Uploads {
-        client: ReqwestConnector::default().connect(&client_options)?,
+        client: Connector::default().connect(&client_options)?,
         bucket_url: format!("{service}/{}", cloud.bucket),
         prefix: slashed(&cloud.prefix),
         identity,
@@ -278,6 +290,7 @@ fn azure(cloud: &Cloud, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> 
     let is_plain = service.starts_with("http://");
     let store = builder
         .with_client_options(client_options)
+        .with_http_connector(Connector::default())
         .with_allow_http(is_plain)
         .with_retry(retry(options))
         .build()?;
@@ -306,7 +319,7 @@ fn unreadable(file: &std::path::Path, source: std::io::Error) -> Error {
 
 fn retry(options: &StoreOptions) -> RetryConfig {
     RetryConfig {
-        max_retries: RETRIES_MAX,
+        max_retries: options.retries_max,
         retry_timeout: options.retry_limit,
         ..RetryConfig::default()
     }

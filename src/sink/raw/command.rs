@@ -17,6 +17,7 @@
 //! Killed, not asked: a command that is asked to stop may answer by storing what it has. A command
 //! that leaves the process group (`setsid`) leaves this protection as well.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -36,10 +37,28 @@ use tokio::time::timeout;
 pub struct CommandLine {
     /// What `sh -c` runs.
     pub command: String,
+    /// The shell's positional parameters, from `$1` on.
+    pub arguments: Vec<OsString>,
     /// Added to our own environment.
     pub environment: Vec<(String, String)>,
     /// How long it may take from the end of its input to its own.
     pub limit: Duration,
+}
+
+impl CommandLine {
+    /// A program with its arguments, untouched by the shell.
+    pub fn of_program(arguments: Vec<OsString>, limit: Duration) -> Self {
+        let command = "exec \"$@\"".to_owned();
+        Self { command, arguments, environment: Vec::new(), limit }
+    }
+
+    /// What people are shown: never a program's arguments, which may hold secrets.
+    pub(super) fn shown(&self) -> String {
+        match self.arguments.first() {
+            Some(program) => program.to_string_lossy().into_owned(),
+            None => self.command.clone(),
+        }
+    }
 }
 
 /// Why a command did not store the stream.
@@ -114,7 +133,8 @@ impl Running {
         let control = guard.stdin.take();
         let group = group_of(&guard)?;
         let mut child = Command::new("sh")
-            .args(["-c", &line.command])
+            .args(["-c", &line.command, "sh"])
+            .args(&line.arguments)
             .envs(line.environment.iter().map(|(name, value)| (name, value)))
             .process_group(group.as_raw_nonzero().get())
             .stdin(Stdio::from(reader.try_clone()?))

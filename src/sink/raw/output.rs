@@ -160,11 +160,11 @@ impl Place {
     }
 
     fn start(line: &CommandLine) -> Result<(Self, File), SinkError> {
-        let command = &line.command;
+        let command = line.shown();
         let started = Running::start(line)
             .map_err(|source| SinkError::Create { target: format!("exec:{command}"), source })?;
         let (running, input) = started;
-        Ok((Self::Command { line: command.clone(), running: Box::new(running) }, input))
+        Ok((Self::Command { line: command, running: Box::new(running) }, input))
     }
 
     fn open_device(path: &Path) -> Result<(Self, File), SinkError> {

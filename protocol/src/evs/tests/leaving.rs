@@ -63,6 +63,20 @@ fn the_install_of_the_others_ends_the_leave() {
     assert_eq!(words(&seen), ["trans", "end", "closed"]);
     let Seen::Other(Output::View(trans)) = &seen[0] else { panic!("{seen:?}") };
     assert_eq!(trans.partitioned, [node(1), node(3)].into());
+    let release = bench.evs.release().expect("confirmed");
+    assert_eq!((&release.members, &release.left), (&[node(1), node(3)].into(), &[node(2)].into()));
+}
+
+#[test]
+fn an_install_of_members_that_have_given_us_up_confirms_no_leave() {
+    let mut bench = leaving(node(2), &[node(1), node(3)]);
+    let view = bench.view();
+    let lost = NodeEntry { is_operational: false, ..entry(view, 0) };
+    let list = nodes([(node(1), entry(view, 0)), (node(2), lost), (node(3), entry(view, 0))]);
+    let proposal = Proposal { safe: Seqno(0), aru: Seqno(0), nodes: list };
+    let install = bench.install(node(1), view, proposal, regular(node(1), view.seq + 1));
+    assert_eq!(words(&bench.receive(node(1), &install)), ["trans", "end", "closed"]);
+    assert_eq!(bench.evs.release(), None);
 }
 
 #[test]

@@ -222,3 +222,18 @@ fn a_gap_heard_while_leaving_matters_only_if_another_view_comes() {
     assert_eq!(fatal(&outputs), None);
     assert_eq!(pc.status().state, State::Closed);
 }
+
+#[test]
+fn a_leaver_is_released_only_by_enough_of_the_last_primary_view_to_stay_primary() {
+    let (mut pc, view) = primary(5, 0, &[1, 2, 3]);
+    feed(&mut pc, Input::Close);
+    feed(&mut pc, Input::View(transitional(&view, &[5], &[])));
+    feed(&mut pc, Input::View(end_view()));
+    let go_on = |members: &[u8], left: &[u8]| transitional(&view, members, left);
+    assert!(pc.is_released(Some(&go_on(&[1, 2, 3], &[5]))));
+    assert!(pc.is_released(Some(&go_on(&[1, 2], &[5]))));
+    assert!(pc.is_released(Some(&go_on(&[1], &[2, 3, 5]))));
+    // Those that were out of reach would wait for us.
+    assert!(!pc.is_released(Some(&go_on(&[1], &[5]))));
+    assert!(!pc.is_released(None));
+}
