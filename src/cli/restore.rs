@@ -26,9 +26,10 @@ use crate::repository::{
     RepositoryError, RepositoryUrl, Stored, VerifyReport,
 };
 use crate::restore::{
-    self, FinishConfig, Owner, PrepareConfig, RestoreConfig, RestoreError, Restored, Role,
+    self, FinishConfig, Modes, Owner, PrepareConfig, RestoreConfig, RestoreError, Restored, Role,
     StreamSource,
 };
+use crate::unpack::Key;
 
 /// Time between two lines of progress.
 const LINE_PERIOD: Duration = Duration::from_secs(5);
@@ -53,9 +54,18 @@ pub(super) struct Args {
     /// One of several nodes restored from this backup: 0 starts the cluster, the others join by IST
     #[arg(long, value_name = "N", requires = "prepare")]
     ordinal: Option<u32>,
-    /// Whom the files shall belong to: UID:GID [default: as the existing directory, or ourselves]
-    #[arg(long, value_name = "UID:GID", value_parser = owner)]
+    /// Whom the files shall belong to, by names or numbers [default: as the existing directory, or ourselves]
+    #[arg(long, value_name = "USER:GROUP", value_parser = owner)]
     owner: Option<Owner>,
+    /// Mode of the files, octal
+    #[arg(long, value_name = "MODE", default_value = "640", value_parser = mode)]
+    file_mode: u32,
+    /// Mode of the directories, octal
+    #[arg(long, value_name = "MODE", default_value = "750", value_parser = mode)]
+    dir_mode: u32,
+    /// Threads that decompress, check and write [default: one for each processor, at most 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    jobs: Option<u16>,
     /// The program that prepares [default: mariadb-backup or xtrabackup in PATH]
     #[arg(long, value_name = "FILE", requires = "prepare")]
     prepare_tool: Option<PathBuf>,
@@ -65,6 +75,13 @@ pub(super) struct Args {
     /// Further argument for the program that prepares; may be given more than once
     #[arg(long, value_name = "ARGUMENT", requires = "prepare", allow_hyphen_values = true)]
     prepare_argument: Vec<OsString>,
+    /// Argument that names the new server's keyring, for backups with encrypted tablespaces, as
+    /// --component-keyring-config=FILE; may be given more than once
+    #[arg(long, value_name = "ARGUMENT", requires = "prepare", allow_hyphen_values = true)]
+    move_back_argument: Vec<OsString>,
+    /// File with the key of files that the donor's backup program encrypted one by one (.xbcrypt)
+    #[arg(long, value_name = "FILE", requires = "prepare")]
+    decrypt_key_file: Option<PathBuf>,
     /// Prepare with a program of another release series than the backup's
     #[arg(long, requires = "prepare")]
     any_tool_version: bool,
@@ -126,10 +143,28 @@ pub(super) struct CatArgs {
 }
 
 fn owner(text: &str) -> Result<Owner, String> {
-    let refuse = || format!("{text} is not UID:GID");
-    let (uid, gid) = text.split_once(':').ok_or_else(refuse)?;
-    let number = |text: &str| text.parse().map_err(|_| refuse());
-    Ok(Owner { uid: number(uid)?, gid: number(gid)? })
+    let (user, group) = text.split_once(':').ok_or_else(|| format!("{text} is not USER:GROUP"))?;
+    let unknown = |kind: &str, name: &str| format!("no {kind} {name} on this machine");
+    let uid = match user.parse() {
+        Ok(uid) => uid,
+        Err(_) => match nix::unistd::User::from_name(user) {
+            Ok(Some(user)) => user.uid.as_raw(),
+            Ok(None) | Err(_) => return Err(unknown("user", user)),
+        },
+    };
+    let gid = match group.parse() {
+        Ok(gid) => gid,
+        Err(_) => match nix::unistd::Group::from_name(group) {
+            Ok(Some(group)) => group.gid.as_raw(),
+            Ok(None) | Err(_) => return Err(unknown("group", group)),
+        },
+    };
+    Ok(Owner { uid, gid })
+}
+
+fn mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
+    mode.ok_or_else(|| format!("{text} is no octal mode, as 640"))
 }
 
 /// Why a stored backup could not be used.
@@ -143,6 +178,18 @@ pub(super) enum Error {
     Url(#[from] crate::repository::RepositoryUrlError),
     #[error("--identity-file")]
     Key(#[from] KeyError),
+    #[error("--decrypt-key-file {path}")]
+    DecryptKeyFile {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("--decrypt-key-file {path}")]
+    DecryptKey {
+        path: String,
+        #[source]
+        source: crate::unpack::KeyError,
+    },
     #[error("--id {0:?} is neither a backup's id nor `latest`")]
     Id(String),
     #[error(transparent)]
@@ -175,7 +222,9 @@ impl Error {
             Self::NoTarget | Self::Elsewhere | Self::Url(_) | Self::Id(_) | Self::Path { .. } => {
                 ExitCode::Usage
             }
-            Self::Key(_) => ExitCode::Configuration,
+            Self::Key(_) | Self::DecryptKeyFile { .. } | Self::DecryptKey { .. } => {
+                ExitCode::Configuration
+            }
             Self::Output(_) => ExitCode::SinkFailed,
             Self::Repository(error) => ExitCode::from_number(error.exit_code()),
             Self::Restore(error) => ExitCode::from_number(error.exit_code()),
@@ -222,24 +271,38 @@ impl SelectArgs {
 }
 
 impl Args {
-    fn config(&self, target: PathBuf, progress: &Arc<ReadProgress>) -> RestoreConfig {
-        RestoreConfig {
+    fn config(
+        &self,
+        target: PathBuf,
+        progress: &Arc<ReadProgress>,
+    ) -> Result<RestoreConfig, Error> {
+        Ok(RestoreConfig {
             target,
             force: self.force,
-            finish: self.finish_config(),
-            read: ReadConfig { progress: Arc::clone(progress), ..ReadConfig::default() },
+            finish: self.finish_config()?,
+            read: self.read_config(progress),
+        })
+    }
+
+    fn read_config(&self, progress: &Arc<ReadProgress>) -> ReadConfig {
+        let default = ReadConfig::default();
+        ReadConfig {
+            workers: self.jobs.map_or(default.workers, usize::from),
+            progress: Arc::clone(progress),
+            ..default
         }
     }
 
-    fn finish_config(&self) -> FinishConfig {
+    fn finish_config(&self) -> Result<FinishConfig, Error> {
         let mut finish = FinishConfig {
-            prepare: self.prepare.then(|| self.prepare_config()),
+            prepare: self.prepare.then(|| self.prepare_config()).transpose()?,
             role: self.role(),
             owner: self.owner,
+            modes: Modes { file: self.file_mode, directory: self.dir_mode },
             ..FinishConfig::default()
         };
         finish.position.server.clone_from(&self.server_binary);
-        finish
+        Ok(finish)
     }
 
     fn role(&self) -> Option<Role> {
@@ -250,15 +313,25 @@ impl Args {
         }
     }
 
-    fn prepare_config(&self) -> PrepareConfig {
-        PrepareConfig {
+    fn prepare_config(&self) -> Result<PrepareConfig, Error> {
+        Ok(PrepareConfig {
             tool: self.prepare_tool.clone(),
             any_tool_version: self.any_tool_version,
             use_memory_bytes: self.prepare_memory,
             extra_arguments: self.prepare_argument.clone(),
+            move_back_arguments: self.move_back_argument.clone(),
+            key: self.decrypt_key_file.as_deref().map(decrypt_key).transpose()?,
             ..PrepareConfig::default()
-        }
+        })
     }
+}
+
+fn decrypt_key(path: &Path) -> Result<Arc<Key>, Error> {
+    let name = || path.display().to_string();
+    let bytes =
+        std::fs::read(path).map_err(|source| Error::DecryptKeyFile { path: name(), source })?;
+    let key = Key::new(bytes).map_err(|source| Error::DecryptKey { path: name(), source })?;
+    Ok(Arc::new(key))
 }
 
 /// Runs `restore`.
@@ -287,7 +360,7 @@ async fn finish_in_place(args: Args, directory: &Path, output: Output) -> Result
         return Err(Error::Elsewhere);
     }
     let stop = Stop::listen().map_err(Error::Signals)?;
-    let config = args.finish_config();
+    let config = args.finish_config()?;
     let finished = tokio::select! {
         finished = restore::finish_directory(directory, &config) => finished?,
         code = stop.requested() => return Err(Error::Stopped(code)),
@@ -301,7 +374,7 @@ async fn restore_file(args: Args, source: StreamSource, output: Output) -> Resul
     let stop = Stop::listen().map_err(Error::Signals)?;
     let target = args.to.clone().ok_or(Error::NoTarget)?;
     talk::say(&format!("restoring {} into {}", args.select.from, target.display()));
-    let config = args.config(target, &Arc::default());
+    let config = args.config(target, &Arc::default())?;
     let restored = tokio::select! {
         restored = restore::restore_stream(&source, &config) => restored?,
         code = stop.requested() => return Err(Error::Stopped(code)),
@@ -319,7 +392,7 @@ async fn restore(args: Args, output: Output) -> Result<ExitCode, Error> {
     }
     let progress = Arc::default();
     talk::say(&format!("restoring {} into {}", backup.id(), target.display()));
-    let config = args.config(target, &progress);
+    let config = args.config(target, &progress)?;
     let ended = CancellationToken::new();
     let shown = tokio::spawn(show(Arc::clone(&progress), ended.clone()));
     let restored = tokio::select! {
@@ -561,4 +634,23 @@ async fn write_pieces(
         output.write_all(&piece).await.map_err(Error::Output)?;
     }
     output.flush().await.map_err(Error::Output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_are_names_or_numbers() {
+        assert_eq!(owner("999:0"), Ok(Owner { uid: 999, gid: 0 }));
+        assert_eq!(owner("root:root"), Ok(Owner { uid: 0, gid: 0 }));
+        assert_eq!(owner("no-such-user:0").unwrap_err(), "no user no-such-user on this machine");
+        assert!(owner("root").is_err() && owner(":").is_err());
+    }
+
+    #[test]
+    fn modes_are_octal() {
+        assert_eq!(mode("2770"), Ok(0o2770));
+        assert!(mode("0x1ff").is_err() && mode("17777").is_err() && mode("888").is_err());
+    }
 }
