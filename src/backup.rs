@@ -10,11 +10,14 @@
 //! fails, the sink is aborted and the group is left gracefully, so that the donor is freed.
 
 mod attempt;
+mod donors;
 mod error;
 pub mod metrics;
+mod receive;
 mod record;
 mod report;
 mod request;
+mod running;
 
 use std::time::Duration;
 
@@ -27,11 +30,16 @@ use crate::net::tls::Keys;
 use crate::pipeline;
 use crate::pipeline::manifest::{BackupId, Manifest};
 use crate::sink::{Receipt, Sink, SinkError};
-use crate::sst::{self, DecryptionKey, TlsAcceptor};
+use crate::sst::{self, DecryptionKey, SstListener, TlsAcceptor};
 
+pub use donors::Donors;
 pub use error::Error;
+pub use receive::{Receive, receive};
 pub use report::{Phase, Reporter, Talk};
 pub use request::{Advertise, ParseAdvertiseError, default_node_name};
+
+/// Between two attempts: the group settles, and the donor that failed is itself again.
+const ATTEMPT_PAUSE: Duration = Duration::from_secs(5);
 
 /// Everything about one backup but its sink.
 #[derive(Clone, Debug)]
@@ -44,12 +52,18 @@ pub struct Config {
     pub transfer_tls: TransferTls,
     /// How the stream is checked.
     pub stream: pipeline::Options,
-    /// Full names of acceptable donors, divided by commas; an empty entry means any.
-    pub donors: String,
+    /// Who may be donor, and when.
+    pub donors: Donors,
+    /// How often to try; after the first time with another donor.
+    pub attempts: u32,
+    /// How long a donor may be occupied by us.
+    pub donor_limit: Option<Duration>,
     /// Methods to ask for, in this order; the next is tried only if the donor lacks the one before.
     pub methods: Vec<Method>,
     /// What the donor is told to dial.
     pub advertise: Advertise,
+    /// Whether the donor's keys (a transition key, a keyring) may go where the backup goes.
+    pub keys_may_be_stored: bool,
     /// Limit for the whole job: a donor is not available to the group while it serves us.
     pub overall_limit: Option<Duration>,
     /// The name of the backup.
@@ -74,6 +88,19 @@ pub struct TransferTls {
     pub identity: Option<String>,
     /// Opens connections of donors with `encrypt=1`.
     pub key: Option<DecryptionKey>,
+}
+
+impl TransferTls {
+    fn protect(&self, listener: SstListener) -> SstListener {
+        let listener = match self.acceptor.clone() {
+            Some(acceptor) => listener.with_tls(acceptor),
+            None => listener,
+        };
+        match self.key.clone() {
+            Some(key) => listener.with_key(key),
+            None => listener,
+        }
+    }
 }
 
 /// A complete backup.
@@ -101,18 +128,27 @@ where
     F: AsyncFnMut() -> Result<S, SinkError>,
 {
     let started = Timestamp::now();
-    let Some(limit) = config.overall_limit else {
-        return attempts(config, started, &mut open, reporter, stop).await;
-    };
-    // The attempt is told to stop and not dropped: it has to leave the group.
+    within(config.overall_limit, stop, async |stop| {
+        attempts(config, started, &mut open, reporter, stop).await
+    })
+    .await
+}
+
+/// Does the work, which is told to stop at the limit and not dropped: it has to leave the group.
+async fn within<T>(
+    limit: Option<Duration>,
+    stop: &CancellationToken,
+    work: impl AsyncFnOnce(&CancellationToken) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let Some(limit) = limit else { return work(stop).await };
     let expired = stop.child_token();
-    let attempts = attempts(config, started, &mut open, reporter, &expired);
-    tokio::pin!(attempts);
+    let work = work(&expired);
+    tokio::pin!(work);
     tokio::select! {
-        result = &mut attempts => result,
+        result = &mut work => result,
         () = tokio::time::sleep(limit) => {
             expired.cancel();
-            attempts.await.map_err(|error| error.after_overall_limit(limit))
+            work.await.map_err(|error| error.after_overall_limit(limit))
         }
     }
 }
@@ -128,13 +164,45 @@ where
     S: Sink + 'static,
     F: AsyncFnMut() -> Result<S, SinkError>,
 {
-    let mut last = Error::NoMethod;
+    let mut failed = Vec::new();
+    for number in 1..=config.attempts.max(1) {
+        let attempt = one_attempt(config, started, &failed, open, reporter, stop);
+        let (error, donor) = match attempt.await {
+            Ok(backup) => return Ok(backup),
+            Err(failure) => failure,
+        };
+        let Some(donor) = donor.filter(|_| error.is_donors() && number < config.attempts) else {
+            return Err(error);
+        };
+        reporter.remark(format!("{error}: trying again without {donor}"));
+        failed.push(donor);
+        if stop.run_until_cancelled(tokio::time::sleep(ATTEMPT_PAUSE)).await.is_none() {
+            return Err(Error::Stopped);
+        }
+    }
+    Err(Error::NoMethod)
+}
+
+/// One attempt, with the method that the donor knows; on failure also the donor that it had.
+async fn one_attempt<S, F>(
+    config: &Config,
+    started: Timestamp,
+    failed: &[String],
+    open: &mut F,
+    reporter: &Reporter,
+    stop: &CancellationToken,
+) -> Result<Backup, (Error, Option<String>)>
+where
+    S: Sink + 'static,
+    F: AsyncFnMut() -> Result<S, SinkError>,
+{
+    let mut last = (Error::NoMethod, None);
     for method in &config.methods {
-        let attempt = attempt::Attempt::new(config, *method, started, reporter, stop);
+        let mut attempt = attempt::Attempt::new(config, *method, started, failed, reporter, stop);
         match attempt.run(open).await {
             Ok(backup) => return Ok(backup),
-            Err(error) if error.is_unknown_method() => last = error,
-            Err(error) => return Err(error),
+            Err(error) if error.is_unknown_method() => last = (error, attempt.donor_name()),
+            Err(error) => return Err((error, attempt.donor_name())),
         }
     }
     Err(last)

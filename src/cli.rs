@@ -1,12 +1,14 @@
 //! The command line: raw arguments into checked configuration, and the only place that prints.
 
 mod announce;
+mod answer;
 mod arbitrator;
 mod backup;
 mod check;
 mod decode;
 mod doctor;
 mod donate;
+mod donors;
 mod dump;
 mod garbd;
 mod layers;
@@ -16,12 +18,14 @@ mod place;
 mod progress;
 mod proxy;
 mod prune;
+mod receive;
 mod reference;
 mod restore;
 mod signals;
 mod stash;
 mod status;
 mod store;
+mod surroundings;
 mod talk;
 mod target;
 mod tls;
@@ -56,6 +60,9 @@ struct Common {
     /// TOML file with defaults: keys are flag names, at the top or in a table named as the command
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Take defaults from the variables that this existing Job is given
+    #[arg(long, global = true, value_enum, value_name = "NAME")]
+    env: Option<surroundings::Surroundings>,
     /// What standard output shows at the end
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -76,6 +83,8 @@ enum Output {
 enum Command {
     /// Join the group, receive a state snapshot from a donor, verify and store it, leave
     Backup(Box<backup::Args>),
+    /// Receive what a donor sends for a member that is somebody else's, verify and store it
+    Receive(Box<receive::Args>),
     /// Say of each step from a name to a donor whether it would hold; takes nothing
     Doctor(Box<doctor::Args>),
     /// Vote in the group and store nothing: garbd's job
@@ -129,6 +138,10 @@ pub fn main() -> process::ExitCode {
     if let Some(arguments) = garbd::arguments(&arguments) {
         return garbd::main(&arguments).into();
     }
+    if let Some((name, arguments)) = surroundings::asked(&arguments) {
+        let error = surroundings::start_anew(&name, &arguments);
+        return talk::fail(&error, ExitCode::Configuration).into();
+    }
     let cli = match parse(arguments) {
         Ok(cli) => cli,
         Err(code) => return code.into(),
@@ -162,6 +175,7 @@ impl Command {
         let is_job = matches!(
             self,
             Self::Backup(_)
+                | Self::Receive(_)
                 | Self::Restore(_)
                 | Self::Dump(_)
                 | Self::Load(_)
@@ -178,6 +192,7 @@ impl Command {
     fn span(&self) -> Span {
         match self {
             Self::Backup(_) => tracing::info_span!("backup"),
+            Self::Receive(_) => tracing::info_span!("receive"),
             Self::Restore(_) => tracing::info_span!("restore"),
             Self::Dump(_) => tracing::info_span!("dump"),
             Self::Load(_) => tracing::info_span!("load"),
@@ -206,6 +221,7 @@ impl Command {
         match self {
             Self::Arbitrator(_) | Self::Status(_) => tokio::runtime::Builder::new_current_thread(),
             Self::Backup(_)
+            | Self::Receive(_)
             | Self::Doctor(_)
             | Self::Restore(_)
             | Self::List(_)
@@ -233,6 +249,7 @@ async fn run(cli: Cli) -> u8 {
     let code = match cli.command {
         Command::Arbitrator(args) => return arbitrator::run(*args).await,
         Command::Backup(args) => backup::run(*args, output).await,
+        Command::Receive(args) => receive::run(*args, output).await,
         Command::Doctor(args) => doctor::run(*args, output).await,
         Command::Status(args) => status::run(args, output).await,
         Command::Restore(args) => restore::run(args, output).await,

@@ -15,6 +15,8 @@ mod facts;
 mod files;
 mod finish;
 mod grastate;
+mod keys;
+mod move_back;
 mod position;
 mod prepare;
 mod process;
@@ -23,6 +25,7 @@ mod staging;
 mod stream;
 mod tool;
 mod tree;
+mod unwrap;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

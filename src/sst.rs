@@ -19,10 +19,13 @@
 mod archive;
 mod clock;
 mod decipher;
+mod filter;
 mod run;
 mod socket;
 mod stream;
+mod tar;
 mod tls;
+mod unwrap;
 
 use std::net::SocketAddr;
 
@@ -49,6 +52,8 @@ pub struct Config {
     pub socket: SocketOptions,
     /// Who may connect, and the time limits.
     pub conversation: conversation::Config,
+    /// Shell command that undoes the donor's `compressor`, for those that are not known here.
+    pub decompressor: Option<String>,
 }
 
 /// What comes out of a running transfer, in this order.
@@ -87,6 +92,8 @@ impl SstListener {
     /// one the group chose. Must be called within a Tokio runtime.
     pub fn bind(config: Config) -> Result<Self, BindError> {
         let sockets = socket::bind(&config.listen, &config.socket)?;
+        let mut config = config;
+        config.conversation.decompresses_all = config.decompressor.is_some();
         Ok(Self { sockets, config, tls: None, key: None })
     }
 
@@ -128,7 +135,8 @@ impl SstListener {
         notices: mpsc::Sender<Notice>,
         cancel: CancellationToken,
     ) -> Result<Evidence, TransferError> {
-        let locks = run::Locks { tls: self.tls, key: self.key };
+        let decompressor = self.config.decompressor;
+        let locks = run::Locks { tls: self.tls, key: self.key, decompressor };
         run::Driver::new(self.sockets, self.config.conversation, locks, notices)
             .run(events, cancel)
             .await

@@ -12,6 +12,7 @@
 
 mod error;
 mod gather;
+mod gzip;
 mod lz4;
 mod qpress;
 mod quicklz;
@@ -38,6 +39,8 @@ pub enum Format {
     Qpress,
     /// `.xbcrypt`: chunks of AES in counter mode.
     Xbcrypt,
+    /// `gzip` or `pigz` around a whole stream; no member is packed so.
+    Gzip,
 }
 
 impl Format {
@@ -48,6 +51,7 @@ impl Format {
             Self::Zstd => ".zst",
             Self::Qpress => ".qp",
             Self::Xbcrypt => ".xbcrypt",
+            Self::Gzip => ".gz",
         }
     }
 }
@@ -112,6 +116,7 @@ enum Stage {
     Zstd(Box<zstandard::Decompression>),
     Qpress(Box<qpress::Decompression>),
     Xbcrypt(Box<xbcrypt::Decryption>),
+    Gzip(Box<gzip::Decompression>),
 }
 
 impl Stage {
@@ -119,6 +124,7 @@ impl Stage {
         match format {
             Format::Lz4 => Self::Lz4(Box::default()),
             Format::Zstd => Self::Zstd(Box::default()),
+            Format::Gzip => Self::Gzip(Box::default()),
             Format::Qpress | Format::Xbcrypt => Self::Qpress(Box::default()),
         }
     }
@@ -129,6 +135,7 @@ impl Stage {
             Self::Zstd(_) => Format::Zstd,
             Self::Qpress(_) => Format::Qpress,
             Self::Xbcrypt(_) => Format::Xbcrypt,
+            Self::Gzip(_) => Format::Gzip,
         }
     }
 
@@ -138,21 +145,28 @@ impl Stage {
             Self::Zstd(stage) => stage.next(input),
             Self::Qpress(stage) => stage.next(input),
             Self::Xbcrypt(stage) => stage.next(input),
+            Self::Gzip(stage) => stage.next(input),
         }
     }
 
     /// Whether the member may end here.
-    fn is_complete(&self) -> bool {
+    fn is_complete(&mut self) -> bool {
         match self {
             Self::Lz4(stage) => stage.is_complete(),
             Self::Zstd(stage) => stage.is_complete(),
             Self::Qpress(stage) => stage.is_complete(),
             Self::Xbcrypt(stage) => stage.is_complete(),
+            Self::Gzip(stage) => stage.is_complete(),
         }
     }
 }
 
 impl Unpacker {
+    /// The way of a whole stream that was compressed in this format.
+    pub fn of(format: Format) -> Self {
+        Self::new(vec![Stage::new(format)])
+    }
+
     fn new(stages: Vec<Stage>) -> Self {
         let step = |stage| Step { stage, pending: Bytes::new() };
         Self { steps: stages.into_iter().map(step).collect() }
@@ -165,8 +179,11 @@ impl Unpacker {
     }
 
     /// The member ended: whether it may end here.
-    pub fn end(&self) -> Result<(), UnpackError> {
-        let cut = self.steps.iter().find(|step| !step.stage.is_complete());
+    pub fn end(&mut self) -> Result<(), UnpackError> {
+        let cut = self.steps.iter_mut().find_map(|step| {
+            let is_complete = step.stage.is_complete();
+            (!is_complete).then_some(step)
+        });
         cut.map_or(Ok(()), |step| Err(UnpackError::new(step.stage.format(), Fault::Truncated)))
     }
 }

@@ -27,6 +27,7 @@ use crate::view::Component;
 
 pub mod action;
 pub mod code;
+mod conditions;
 mod counters;
 mod defragment;
 pub mod donor;
@@ -53,6 +54,7 @@ pub mod status;
 mod traffic;
 pub mod transfer;
 
+pub use conditions::Conditions;
 pub use counters::Counters;
 pub use donor::suitability::{DonorChoice, Suitability, explain_donor};
 pub use donor::{Refusal, Rules, choose_donor};

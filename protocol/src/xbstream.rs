@@ -26,7 +26,7 @@ mod payload;
 pub mod reader;
 mod sparse;
 
-pub use chunk::{Body, ChunkHeader, Dialect, Flags};
+pub use chunk::{Body, ChunkHeader, Dialect, Extent, Flags};
 pub use completeness::{ClosingFile, ClosingFiles, Completeness, Expected, Flavour, Gap};
 pub use error::{Fault, StreamError};
 pub use names::{FILES_MAX, OPEN_FILES_MAX};

@@ -1,27 +1,23 @@
 //! One try: one membership, one request, one transfer.
 
+use std::time::Duration;
+
 use galera_protocol::gcs::{self, Acceptance, Configuration};
 use galera_protocol::member::{Command, EndReason, Event};
-use galera_protocol::sst::conversation::{Event as SstEvent, Evidence, Failure, Judgement};
-use galera_protocol::sst::metadata::{Metadata, Secret};
+use galera_protocol::sst::conversation::{Event as SstEvent, Evidence, Failure};
 use galera_protocol::sst::request::Method;
-use galera_protocol::verdict::{self, ClosingFiles, Complete, Files, SinkEnd, Witnesses};
 use jiff::Timestamp;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
 use super::record::Record;
 use super::report::{Phase, Reporter};
+use super::running::{Arrived, Running, TransferOptions, conversation_end, join};
 use super::{Backup, Config, request};
 use crate::member::{self, Handle, NotJoined, Troubles};
-use crate::pipeline::{self, PipelineError, Received, Side, StreamSummary};
 use crate::sink::{Sink, SinkError};
-use crate::sst::{ArchiveReader, NOTICES_MAX, Notice, SstListener, TransferError};
-
-/// What the group says that the conversation with the donor must hear; each is said once or twice.
-const SST_EVENTS_MAX: usize = 16;
+use crate::sst::SstListener;
 
 /// One try with one method.
 pub(super) struct Attempt<'a> {
@@ -35,34 +31,12 @@ pub(super) struct Attempt<'a> {
     ended: Option<EndReason>,
     /// What a donor that saw our request may repeat.
     secret: Option<String>,
-}
-
-/// The tasks of a running transfer.
-struct Running<S> {
-    /// To the conversation.
-    tell: mpsc::Sender<SstEvent>,
-    /// From the listener.
-    notices: mpsc::Receiver<Notice>,
-    conversation: JoinHandle<Result<Evidence, TransferError>>,
-    receiving: Option<JoinHandle<Result<Received<S>, PipelineError>>>,
-    /// Ends the conversation and the pipeline.
-    cancel: CancellationToken,
-}
-
-/// What a transfer that ended well leaves for the commit.
-struct Arrived<S> {
-    sink: S,
-    summary: StreamSummary,
-    evidence: Evidence,
-    /// The proof that all witnesses but the sink agree.
-    complete: Complete,
-}
-
-/// How the pipeline ended, kept until the group has spoken.
-enum Outcome<S> {
-    Pending,
-    Received(Box<Received<S>>),
-    Failed(PipelineError),
+    /// Donors of earlier attempts.
+    failed: &'a [String],
+    /// The members, and which of them we are, as of the last configuration.
+    configuration: Option<Box<Configuration>>,
+    /// When the donor has to be done.
+    donor_until: Option<Instant>,
 }
 
 impl<'a> Attempt<'a> {
@@ -70,10 +44,12 @@ impl<'a> Attempt<'a> {
         config: &'a Config,
         method: Method,
         started: Timestamp,
+        failed: &'a [String],
         reporter: &'a Reporter,
         stop: &'a CancellationToken,
     ) -> Self {
-        let record = Record::new(config, method, started);
+        let group = config.member.core.gmcast.group.to_string();
+        let record = Record::new(config.id.clone(), group, method, started);
         Self {
             config,
             method,
@@ -84,22 +60,25 @@ impl<'a> Attempt<'a> {
             last_remark: None,
             ended: None,
             secret: None,
+            failed,
+            configuration: None,
+            donor_until: None,
         }
     }
 
+    /// The donor that the group chose, if it came to that.
+    pub(super) fn donor_name(&self) -> Option<String> {
+        self.record.donor_name()
+    }
+
     /// Runs to the end, and leaves the group whatever happens.
-    pub(super) async fn run<S, F>(mut self, open: &mut F) -> Result<Backup, Error>
+    pub(super) async fn run<S, F>(&mut self, open: &mut F) -> Result<Backup, Error>
     where
         S: Sink + 'static,
         F: AsyncFnMut() -> Result<S, SinkError>,
     {
-        let mut listener = SstListener::bind(self.config.listener.clone())?;
-        if let Some(acceptor) = self.config.transfer_tls.acceptor.clone() {
-            listener = listener.with_tls(acceptor);
-        }
-        if let Some(key) = self.config.transfer_tls.key.clone() {
-            listener = listener.with_key(key);
-        }
+        let listener = SstListener::bind(self.config.listener.clone())?;
+        let listener = self.config.transfer_tls.protect(listener);
         let sink = open().await.map_err(Error::OpenSink)?;
         let handle = match member::start(self.config.member.clone()) {
             Ok(handle) => handle,
@@ -181,9 +160,19 @@ impl<'a> Attempt<'a> {
         self.secret = request.identity.as_ref().map(|identity| identity.secret().to_owned());
         request.check().map_err(Error::Address)?;
         self.reporter.enter(Phase::Requesting, request.to_string());
-        let request = request::for_group(&request, &self.config.donors);
+        let donors = self.donors().ok_or(Error::NoDonorLeft)?;
+        let conditions = self.config.donors.conditions;
+        let request = request::for_group(&request, donors, conditions);
         handle.command(Command::RequestStateTransfer(request)).await;
         Ok(())
+    }
+
+    fn donors(&self) -> Option<String> {
+        let Some(configuration) = &self.configuration else {
+            return Some(self.config.donors.names.clone());
+        };
+        let me = configuration.members.get(configuration.my_index)?.node;
+        self.config.donors.list(&configuration.members, &me, self.failed)
     }
 
     /// Follows the transfer from the request to the last witness but the sink's own.
@@ -193,24 +182,10 @@ impl<'a> Attempt<'a> {
         listener: SstListener,
         sink: S,
     ) -> Result<Arrived<S>, Error> {
-        let (tell, events) = mpsc::channel(SST_EVENTS_MAX);
-        let (notice_sender, notices) = mpsc::channel(NOTICES_MAX);
-        let cancel = CancellationToken::new();
-        let conversation = tokio::spawn(listener.run(events, notice_sender, cancel.clone()));
-        let mut running =
-            Running { tell, notices, conversation, receiving: None, cancel: cancel.clone() };
-        let mut sink = Some(sink);
-        let mut outcome = Outcome::Pending;
-        let ended = self.drive(handle, &mut running, &mut sink, &mut outcome).await;
-        // Whatever ended it: the donor is freed, and the pipeline gives its sink back or aborts it.
-        cancel.cancel();
-        if let Some(receiving) = running.receiving.take() {
-            outcome = outcome_of(receiving.await);
-        }
-        if let Some(unused) = sink {
-            unused.abort().await;
-        }
-        self.judge(ended, outcome).await
+        let mut running = Running::start(listener, sink);
+        let ended = self.drive(handle, &mut running).await;
+        let outcome = running.end().await;
+        self.record.judge(ended, outcome).await
     }
 
     /// Moves events between the group, the conversation and the pipeline until one has ended it all.
@@ -218,19 +193,28 @@ impl<'a> Attempt<'a> {
         &mut self,
         handle: &mut Handle,
         running: &mut Running<S>,
-        sink: &mut Option<S>,
-        outcome: &mut Outcome<S>,
     ) -> Result<Result<Evidence, Failure>, Error> {
         loop {
+            let (until, limit) = (self.donor_until, self.config.donor_limit);
             tokio::select! {
                 event = self.next_event(handle) => self.on_group_event(event?, handle, running).await?,
-                Some(notice) = running.notices.recv() => self.on_notice(notice, running, sink)?,
-                received = join(&mut running.receiving) => {
-                    running.receiving = None;
-                    *outcome = outcome_of(received);
-                    self.on_stream_end(handle, running, outcome).await;
+                Some(notice) = running.notices.recv() => {
+                    let options = TransferOptions {
+                        stream: &self.config.stream,
+                        reporter: self.reporter,
+                        secret: self.secret.as_deref(),
+                        keys_may_be_stored: self.config.keys_may_be_stored,
+                    };
+                    running.on_notice(notice, &mut self.record, &options)?;
                 }
-                ended = &mut running.conversation => return self.conversation_end(ended),
+                received = join(&mut running.receiving) => {
+                    running.on_received(received, &mut self.record, self.reporter).await;
+                    handle.command(Command::DataEnded).await;
+                }
+                ended = &mut running.conversation => return conversation_end(ended),
+                limit = donor_time(until, limit) => {
+                    return Err(Error::DonorLimit { limit });
+                }
             }
         }
     }
@@ -276,7 +260,7 @@ impl<'a> Attempt<'a> {
             }
             gcs::Event::RequestAccepted(acceptance) => Ok(Some(self.accepted(&acceptance, handle))),
             gcs::Event::RequestRefused(error) => {
-                Err(Error::Request { donors: self.config.donors.clone(), error })
+                Err(Error::Request { donors: self.config.donors.names.clone(), error })
             }
             gcs::Event::TransferEnded { donor, code, .. } => {
                 self.record.join_code(donor, code);
@@ -304,6 +288,7 @@ impl<'a> Attempt<'a> {
         let transfer = &acceptance.transfer;
         let address = handle.status().address_of(&transfer.donor);
         self.record.accepted(transfer, address);
+        self.donor_until = self.config.donor_limit.map(|limit| Instant::now() + limit);
         let at = address.map_or_else(|| "unknown address".into(), |address| address.to_string());
         self.reporter.enter(Phase::Waiting, format!("donor {} at {at}", transfer.donor_name));
         SstEvent::RequestAccepted { donor: handle.status().addresses_of(&transfer.donor) }
@@ -315,124 +300,7 @@ impl<'a> Attempt<'a> {
             members = configuration.members.len(),
             "group configuration"
         );
-    }
-
-    fn on_notice<S: Sink + 'static>(
-        &mut self,
-        notice: Notice,
-        running: &mut Running<S>,
-        sink: &mut Option<S>,
-    ) -> Result<(), Error> {
-        match notice {
-            Notice::Metadata(metadata) => return self.on_metadata(*metadata),
-            Notice::Keyring(_) => self.reporter.remark("the donor sent its keyring"),
-            Notice::Archive(archive) => self.on_archive(archive, running, sink),
-        }
-        Ok(())
-    }
-
-    /// Donors that do not know the secret leave it out; a wrong one is somebody else's.
-    fn on_metadata(&mut self, metadata: Metadata) -> Result<(), Error> {
-        let told = metadata.secret.as_ref().map(Secret::reveal);
-        if self.secret.is_some() && told.is_some_and(|told| Some(told) != self.secret.as_deref()) {
-            return Err(Error::WrongSecret);
-        }
-        self.reporter.expect_bytes(metadata.total_bytes);
-        self.record.metadata(metadata);
-        Ok(())
-    }
-
-    fn on_archive<S: Sink + 'static>(
-        &mut self,
-        archive: ArchiveReader,
-        running: &mut Running<S>,
-        sink: &mut Option<S>,
-    ) {
-        let Some(sink) = sink.take() else { return };
-        self.record.first_byte(archive.tls_version());
-        self.reporter.enter(Phase::Receiving, "");
-        let options = self.record.stream_options(&self.config.stream);
-        let progress = self.reporter.progress.clone();
-        let cancel = running.cancel.clone();
-        running.receiving = Some(tokio::spawn(async move {
-            pipeline::run(archive, sink, &options, &progress, &cancel).await
-        }));
-    }
-
-    async fn on_stream_end<S>(
-        &mut self,
-        handle: &Handle,
-        running: &Running<S>,
-        outcome: &Outcome<S>,
-    ) {
-        let judgement = match outcome {
-            Outcome::Pending => return,
-            Outcome::Received(received) => {
-                self.record.received();
-                self.reporter.enter(Phase::Verifying, "waiting for the donor's word");
-                let is_complete = received.summary.completeness.is_complete();
-                if is_complete { Judgement::Whole } else { Judgement::Incomplete }
-            }
-            Outcome::Failed(PipelineError::Stream(error)) => Judgement::of_stream_error(error),
-            Outcome::Failed(error) => match error.side() {
-                Side::Stream => Judgement::Damaged,
-                Side::Transport => Judgement::Incomplete,
-                Side::Sink | Side::Stopped | Side::Internal => Judgement::NotStored,
-            },
-        };
-        handle.command(Command::DataEnded).await;
-        let _ = running.tell.send(SstEvent::Judged(judgement)).await;
-    }
-
-    fn conversation_end(
-        &self,
-        ended: Result<Result<Evidence, TransferError>, tokio::task::JoinError>,
-    ) -> Result<Result<Evidence, Failure>, Error> {
-        match ended {
-            Ok(Ok(evidence)) => Ok(Ok(evidence)),
-            Ok(Err(TransferError::Failed(failure))) => Ok(Err(failure)),
-            Ok(Err(TransferError::Cancelled)) | Err(_) => Err(Error::Stopped),
-        }
-    }
-
-    /// Hears the witnesses. Without a complete backup the sink is aborted.
-    async fn judge<S: Sink>(
-        &mut self,
-        ended: Result<Result<Evidence, Failure>, Error>,
-        outcome: Outcome<S>,
-    ) -> Result<Arrived<S>, Error> {
-        let mut witnesses = Witnesses::NONE;
-        // Whether there would be a backup if the sink commits: it is asked last, and only then.
-        witnesses.sink = SinkEnd::Committed;
-        let (received, cause) = hear_pipeline(&mut witnesses, outcome);
-        if let Ok(transfer) = &ended {
-            witnesses.hear_transfer(transfer);
-        }
-        match (ended, verdict::decide(&witnesses), received) {
-            (Ok(Ok(evidence)), Ok(complete), Some(Received { sink, summary })) => {
-                Ok(Arrived { sink, summary, evidence, complete })
-            }
-            (ended, decided, received) => {
-                if let Some(received) = received {
-                    received.sink.abort().await;
-                }
-                Err(self.no_backup(ended.err(), decided.err(), cause))
-            }
-        }
-    }
-
-    fn no_backup(
-        &self,
-        ended: Option<Error>,
-        failure: Option<verdict::Failure>,
-        cause: Option<PipelineError>,
-    ) -> Error {
-        let has_begun = self.record.has_begun();
-        match (ended, failure) {
-            (Some(error), _) => error,
-            (None, Some(failure)) => Error::Verdict { failure, cause, has_begun },
-            (None, None) => Error::Stopped,
-        }
+        self.configuration = Some(Box::new(configuration.clone()));
     }
 
     /// The commit does not need the group, and the group does not need the commit.
@@ -485,49 +353,13 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// What the pipeline witnessed; gives back what it received, or why it did not.
-fn hear_pipeline<S>(
-    witnesses: &mut Witnesses,
-    outcome: Outcome<S>,
-) -> (Option<Received<S>>, Option<PipelineError>) {
-    match outcome {
-        Outcome::Pending => (None, None),
-        Outcome::Received(received) => {
-            witnesses.files = Files::Whole { count: received.summary.files.len() as u64 };
-            witnesses.closing_files = ClosingFiles::from(&received.summary.completeness);
-            (Some(*received), None)
+/// Resolves when the donor has been ours for too long, if there is a limit.
+async fn donor_time(until: Option<Instant>, limit: Option<Duration>) -> Duration {
+    match (until, limit) {
+        (Some(until), Some(limit)) => {
+            tokio::time::sleep_until(until).await;
+            limit
         }
-        Outcome::Failed(error) => {
-            match &error {
-                PipelineError::Stream(fault) => witnesses.files = Files::Faulty(fault.clone()),
-                PipelineError::Sink(_) | PipelineError::SinkStalled { .. } => {
-                    witnesses.sink = SinkEnd::Failed;
-                }
-                PipelineError::Transport(_)
-                | PipelineError::Idle { .. }
-                | PipelineError::Cancelled
-                | PipelineError::ParserLost => {}
-            }
-            let tells_more = matches!(error.side(), Side::Sink | Side::Internal);
-            (None, Some(error).filter(|_| tells_more))
-        }
-    }
-}
-
-fn outcome_of<S>(
-    received: Result<Result<Received<S>, PipelineError>, tokio::task::JoinError>,
-) -> Outcome<S> {
-    match received {
-        Ok(Ok(received)) => Outcome::Received(Box::new(received)),
-        Ok(Err(error)) => Outcome::Failed(error),
-        Err(_) => Outcome::Failed(PipelineError::ParserLost),
-    }
-}
-
-/// Waits for the task, or for ever if there is none.
-async fn join<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, tokio::task::JoinError> {
-    match task {
-        Some(task) => task.await,
-        None => std::future::pending().await,
+        (None, _) | (_, None) => std::future::pending().await,
     }
 }

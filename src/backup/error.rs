@@ -57,6 +57,11 @@ pub enum Error {
     /// Whoever sent the metadata has not seen our request.
     #[error("the donor's metadata carries another secret than our request: somebody else sent it")]
     WrongSecret,
+    /// The donor's tablespaces are encrypted, and what opens them would lie open in the target.
+    #[error(
+        "the donor sent the key of its encrypted tablespaces, and a target would not protect it"
+    )]
+    UnprotectedKeys,
     /// The witnesses do not agree on a complete backup.
     #[error("{failure}{}", donor_meaning(.failure))]
     Verdict {
@@ -71,6 +76,15 @@ pub enum Error {
     /// The sink did not make the backup visible.
     #[error("commit the backup")]
     Commit(#[source] SinkError),
+    /// Every member that may be donor is to be avoided, is elsewhere or has failed.
+    #[error("no member is left that may be donor")]
+    NoDonorLeft,
+    /// The donor was ours for too long.
+    #[error("the donor was not done within {} s (--max-donor-time)", .limit.as_secs())]
+    DonorLimit {
+        /// The limit.
+        limit: Duration,
+    },
     /// We were told to stop.
     #[error("stopped before the backup was complete")]
     Stopped,
@@ -97,17 +111,20 @@ fn donor_meaning(failure: &verdict::Failure) -> String {
 impl Error {
     /// The exit code that it means.
     pub fn exit_code(&self) -> ExitCode {
-        if NoContact::behind(self).map(NoContact::exit_code) == Some(ExitCode::Refused) {
+        if NoContact::is_refusal_behind(self) {
             return ExitCode::Refused;
         }
         match self {
             Self::NoMethod | Self::Listen(_) | Self::Start(_) => ExitCode::Configuration,
-            Self::NoAddress | Self::Address(_) => ExitCode::Configuration,
+            Self::NoAddress | Self::Address(_) | Self::UnprotectedKeys => ExitCode::Configuration,
             Self::WrongSecret => ExitCode::Refused,
             Self::OpenSink(_) => ExitCode::CannotCreate,
             Self::Join(why) => why.exit_code(),
             Self::Request { error, .. } => request_code(error),
-            Self::GroupLost(_) | Self::OverallLimit { .. } => ExitCode::Retry,
+            Self::GroupLost(_) | Self::OverallLimit { .. } | Self::DonorLimit { .. } => {
+                ExitCode::Retry
+            }
+            Self::NoDonorLeft => ExitCode::Unavailable,
             Self::Verdict { failure, .. } => ExitCode::from_number(failure.exit_class().code()),
             Self::Commit(_) => ExitCode::SinkFailed,
             Self::Stopped => ExitCode::Other,
@@ -132,8 +149,16 @@ impl Error {
             Self::Verdict { failure: verdict::Failure::Transfer(failure), .. } => {
                 transfer_remedy(failure)
             }
+            Self::UnprotectedKeys => Some(
+                "back up into a repository encrypted with --recipient, or accept it with \
+                 --allow-plain-keys",
+            ),
             Self::OpenSink(SinkError::Occupied { .. }) => Some("choose an empty target"),
+            Self::NoDonorLeft => {
+                Some("allow more members: --donor, --avoid-donor, --donor-segment")
+            }
             Self::NoMethod
+            | Self::DonorLimit { .. }
             | Self::OpenSink(_)
             | Self::NoAddress
             | Self::Address(_)
@@ -162,6 +187,25 @@ impl Error {
                 ..
             }
         )
+    }
+
+    /// The donor failed, or the way to it: another one may do.
+    pub(super) fn is_donors(&self) -> bool {
+        let is_theirs = matches!(
+            self,
+            Self::Verdict {
+                failure: verdict::Failure::Transfer(_)
+                    | verdict::Failure::Damaged(_)
+                    | verdict::Failure::Unfinished(_)
+                    | verdict::Failure::ClosingFiles(_),
+                ..
+            }
+        );
+        let is_ours = matches!(
+            self.exit_code(),
+            ExitCode::SinkFailed | ExitCode::CannotCreate | ExitCode::Configuration
+        );
+        (is_theirs && !is_ours) || matches!(self, Self::DonorLimit { .. })
     }
 
     /// What a stop means that came from the overall limit.
@@ -209,6 +253,7 @@ fn transfer_remedy(failure: &Failure) -> Option<&'static str> {
         | Failure::Metadata(_)
         | Failure::MetadataTooLong { .. }
         | Failure::Wrapped { .. }
+        | Failure::Unpackable
         | Failure::Interrupted { .. }
         | Failure::Idle { .. }
         | Failure::TooSlow { .. }
@@ -243,6 +288,7 @@ fn refusal_remedy(reason: CloseReason) -> &'static str {
         | CloseReason::Truncated
         | CloseReason::Broken
         | CloseReason::Undeciphered
+        | CloseReason::Unpackable
         | CloseReason::SecondMetadata
         | CloseReason::SecondArchive => "see the donor's error log",
     }

@@ -5,17 +5,20 @@ use std::net::IpAddr;
 use galera_protocol::NodeId;
 use galera_protocol::gcs::Transfer;
 use galera_protocol::sst::conversation::Evidence;
-use galera_protocol::sst::metadata::{self, Metadata};
+use galera_protocol::sst::metadata::{self, Metadata, MetadataFile};
 use galera_protocol::sst::request;
+use galera_protocol::xbstream::{Body, ChunkHeader, Extent, Flags};
 use jiff::Timestamp;
 
-use super::Config;
 use crate::pipeline::manifest::{
     BackupId, BackupInfo, ClosingFilesSeen, Donor, Flavour, GroupSeen, Manifest, Method,
     PLAIN_FORMAT_VERSION, StateSeen, StreamSeen, Times, Totals, TransportEnd, TransportSeen,
     Versions, Witness, Witnesses,
 };
 use crate::pipeline::{Options, StreamSummary};
+
+/// Percona's file of conn 1. It is not in conn 2, and the transition key is nowhere else.
+const SST_INFO: &[u8] = b"sst_info";
 
 /// Facts about one attempt.
 pub(super) struct Record {
@@ -30,15 +33,21 @@ pub(super) struct Record {
     donor_address: Option<IpAddr>,
     donor_word: Option<(NodeId, i64)>,
     metadata: Option<Metadata>,
+    keyring: Vec<MetadataFile>,
     /// Version of TLS around the backup itself.
     tls: Option<String>,
 }
 
 impl Record {
-    pub(super) fn new(config: &Config, method: request::Method, started: Timestamp) -> Self {
+    pub(super) fn new(
+        id: BackupId,
+        group: String,
+        method: request::Method,
+        started: Timestamp,
+    ) -> Self {
         Self {
-            id: config.id.clone(),
-            group: config.member.core.gmcast.group.to_string(),
+            id,
+            group,
             method,
             started,
             requested: None,
@@ -48,6 +57,7 @@ impl Record {
             donor_address: None,
             donor_word: None,
             metadata: None,
+            keyring: Vec::new(),
             tls: None,
         }
     }
@@ -62,8 +72,28 @@ impl Record {
         self.donor_address = address;
     }
 
+    pub(super) fn donor_name(&self) -> Option<String> {
+        self.transfer.as_ref().map(|transfer| transfer.donor_name.to_string())
+    }
+
     pub(super) fn metadata(&mut self, metadata: Metadata) {
         self.metadata = Some(metadata);
+    }
+
+    pub(super) fn keyring(&mut self, files: Vec<MetadataFile>) {
+        self.keyring = files;
+    }
+
+    /// What the backup must have besides the donor's own stream, as the beginning of one: the file
+    /// with the transition key, and a keyring. MariaDB's metadata is in its stream anyway.
+    pub(super) fn kept_files(&self) -> Vec<u8> {
+        let metadata = self.metadata.iter().flat_map(|metadata| &metadata.files);
+        let told = metadata.filter(|file| file.name.as_bytes() == SST_INFO);
+        let mut stream = Vec::new();
+        for file in told.chain(&self.keyring) {
+            encode_file(file, &mut stream);
+        }
+        stream
     }
 
     pub(super) fn first_byte(&mut self, tls: Option<&str>) {
@@ -190,7 +220,8 @@ impl Record {
                 },
             },
             transport: Witness {
-                holds: evidence.archive_bytes == summary.stream_bytes,
+                holds: evidence.archive_bytes + self.kept_files().len() as u64
+                    == summary.stream_bytes,
                 seen: self.transport(),
             },
             group: self.donor_word.map(|(donor, join_code)| Witness {
@@ -201,4 +232,20 @@ impl Record {
             sink: None,
         }
     }
+}
+
+/// One file of a stream, in one chunk: it is small.
+fn encode_file(file: &MetadataFile, stream: &mut Vec<u8>) {
+    let path: Box<[u8]> = file.name.as_bytes().into();
+    let extent = Extent {
+        length: file.bytes.len() as u64,
+        offset: 0,
+        checksum: crc32fast::hash(&file.bytes),
+    };
+    let header = |body| ChunkHeader { flags: Flags(0), path: path.clone(), body };
+    if !file.bytes.is_empty() {
+        header(Body::Payload(extent)).encode(stream);
+        stream.extend_from_slice(&file.bytes);
+    }
+    header(Body::End).encode(stream);
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use galera_protocol::gcs::Request;
+use galera_protocol::gcs::{Conditions, Request};
 use galera_protocol::sst::request::{DnsName, Host, Identity, Method, RequestError, SstRequest};
 
 /// What the donor is told to dial.
@@ -66,11 +66,12 @@ pub(super) fn identify(request: &mut SstRequest, name: Option<&str>) -> Result<(
 }
 
 /// The same as the group carries it.
-pub(super) fn for_group(request: &SstRequest, donors: &str) -> Request {
+pub(super) fn for_group(request: &SstRequest, donors: String, conditions: Conditions) -> Request {
     Request {
-        donors: donors.to_owned(),
+        donors,
         method: request.method.name().to_owned(),
         address: request.address(),
+        conditions,
     }
 }
 

@@ -11,7 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::announce::AnnounceArgs;
+pub(super) use super::answer::copies;
+use super::answer::{finish, outcome_of};
 use super::check::CheckError;
+use super::donors::DonorArgs;
 use super::membership::MemberArgs;
 use super::place::PlaceArgs;
 use super::signals::Stop;
@@ -22,11 +25,9 @@ use super::{Output, progress, seconds, talk};
 use crate::backup::{self, Backup, Reporter};
 use crate::exit::ExitCode;
 use crate::ops::http::HttpServer;
-use crate::outcome::Outcome;
 use crate::pipeline;
 use crate::pipeline::manifest::BackupId;
 use crate::repository::Repository;
-use crate::sink::{CopyReport, Receipt};
 use crate::sst;
 use crate::throttle::Limit;
 
@@ -39,17 +40,13 @@ pub(super) struct Args {
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, help_heading = "Group")]
     connect_timeout: Duration,
 
-    /// Names of the members that may be donor, best first; a trailing comma allows any other
-    #[arg(long, value_name = "NAMES", default_value = "", help_heading = "Transfer")]
-    donor: String,
+    #[command(flatten)]
+    donors: DonorArgs,
     /// The SST method that the donor shall run
     #[arg(long, value_enum, default_value_t = Method::Auto, help_heading = "Transfer")]
     method: Method,
     #[command(flatten)]
     place: PlaceArgs,
-    /// Limit for finding a free donor, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds, help_heading = "Transfer")]
-    donor_timeout: Duration,
     /// Limit for the donor's first connection, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds, help_heading = "Transfer")]
     first_connection_timeout: Duration,
@@ -110,7 +107,7 @@ impl Args {
         let place = self.place.check(&mut member)?;
         let keys = keys.or_else(|| member.security.keys().cloned());
         let transfer_tls = self.sst_tls.transfer(keys.as_ref())?;
-        member.core.gcs.donor_wait_limit = self.donor_timeout;
+        member.core.gcs.donor_wait_limit = self.donors.donor_timeout;
         member.core.gcs.verdict_limit = self.verdict_timeout;
         Ok(backup::Config {
             member,
@@ -123,9 +120,12 @@ impl Args {
                 hash_files: false,
                 ..Default::default()
             },
-            donors: self.donor.clone(),
+            donors: self.donors.donors(),
+            attempts: self.donors.attempts,
+            donor_limit: self.donors.max_donor_time,
             methods: self.method.in_order(),
             advertise: place.advertise.unwrap_or_default(),
+            keys_may_be_stored: self.target.keys_may_be_stored(),
             overall_limit: self.timeout,
             id: BackupId::generate(),
         })
@@ -148,6 +148,7 @@ impl Args {
                 verdict: self.verdict_timeout,
                 ..Default::default()
             },
+            decompressor: self.sst_tls.decompressor(),
         }
     }
 }
@@ -202,7 +203,7 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
     if let Err(error) = shown.await {
         tracing::warn!(%error, "show the progress");
     }
-    let mut outcome = outcome_of(&result, &args, &config);
+    let mut outcome = outcome_of(&result, &args.member.group, &config.id);
     let code = finish(result, stop.code(), output);
     if let Some(error) = &outcome.error {
         tracing::info!(otel.status_code = "ERROR", error, code = code.number(), "no backup");
@@ -235,86 +236,4 @@ async fn into_targets(
 ) -> Result<Backup, backup::Error> {
     let open = async || args.target.open(&config.id, Content::Stream).await;
     backup::run(config, open, reporter, stop).await
-}
-
-/// What everybody is told, but for the exit code and the time.
-fn outcome_of(
-    result: &Result<Backup, backup::Error>,
-    args: &Args,
-    config: &backup::Config,
-) -> Outcome {
-    let outcome = Outcome {
-        group: args.member.group.clone(),
-        backup_id: config.id.to_string(),
-        ended: jiff::Timestamp::now().as_second(),
-        ..Outcome::default()
-    };
-    match result {
-        Ok(Backup { manifest, receipt }) => Outcome {
-            location: Some(receipt.location.clone()),
-            files: manifest.totals.files,
-            file_bytes: manifest.totals.file_bytes,
-            stored_bytes: receipt.stored_bytes,
-            said: receipt.said.clone(),
-            ..outcome
-        },
-        Err(error) => Outcome { error: Some(talk::sentence(error)), ..outcome },
-    }
-}
-
-fn finish(
-    result: Result<Backup, backup::Error>,
-    signal: Option<ExitCode>,
-    output: Output,
-) -> ExitCode {
-    match result {
-        Ok(backup) => {
-            answer(&backup, output);
-            ExitCode::Success
-        }
-        Err(error) => {
-            let code = match (&error, signal) {
-                (backup::Error::Stopped, Some(signal)) => signal,
-                _ => error.exit_code(),
-            };
-            talk::fail_with_remedy(&error, error.remedy(), code)
-        }
-    }
-}
-
-fn answer(backup: &Backup, output: Output) {
-    let Backup { manifest, receipt } = backup;
-    match output {
-        Output::Json => {
-            let answer = serde_json::json!({
-                "location": receipt.location,
-                "stored_bytes": receipt.stored_bytes,
-                "copies": copies(receipt),
-                "manifest": manifest,
-            });
-            talk::answer(&answer.to_string());
-        }
-        Output::Text if receipt.location.split(", ").any(|at| at == "-") => {}
-        Output::Text => talk::answer(&format!(
-            "backup {} is complete: {} files, {} bytes, state {}:{} or later, in {}",
-            manifest.backup_id,
-            manifest.totals.files,
-            manifest.totals.file_bytes,
-            manifest.state.uuid,
-            manifest.state.seqno_at_least,
-            receipt.location,
-        )),
-    }
-}
-
-/// What became of each of several copies.
-pub(super) fn copies(receipt: &Receipt) -> Vec<serde_json::Value> {
-    let report = |copy: &CopyReport| {
-        serde_json::json!({
-            "location": copy.location,
-            "stored_bytes": copy.stored_bytes,
-            "failure": copy.failure,
-        })
-    };
-    receipt.copies.iter().map(report).collect()
 }

@@ -29,6 +29,7 @@ use crate::restore::{
     self, FinishConfig, Modes, Owner, PrepareConfig, RestoreConfig, RestoreError, Restored, Role,
     StreamSource,
 };
+use crate::unpack::Key;
 
 /// Time between two lines of progress.
 const LINE_PERIOD: Duration = Duration::from_secs(5);
@@ -74,6 +75,13 @@ pub(super) struct Args {
     /// Further argument for the program that prepares; may be given more than once
     #[arg(long, value_name = "ARGUMENT", requires = "prepare", allow_hyphen_values = true)]
     prepare_argument: Vec<OsString>,
+    /// Argument that names the new server's keyring, for backups with encrypted tablespaces, as
+    /// --component-keyring-config=FILE; may be given more than once
+    #[arg(long, value_name = "ARGUMENT", requires = "prepare", allow_hyphen_values = true)]
+    move_back_argument: Vec<OsString>,
+    /// File with the key of files that the donor's backup program encrypted one by one (.xbcrypt)
+    #[arg(long, value_name = "FILE", requires = "prepare")]
+    decrypt_key_file: Option<PathBuf>,
     /// Prepare with a program of another release series than the backup's
     #[arg(long, requires = "prepare")]
     any_tool_version: bool,
@@ -170,6 +178,18 @@ pub(super) enum Error {
     Url(#[from] crate::repository::RepositoryUrlError),
     #[error("--identity-file")]
     Key(#[from] KeyError),
+    #[error("--decrypt-key-file {path}")]
+    DecryptKeyFile {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("--decrypt-key-file {path}")]
+    DecryptKey {
+        path: String,
+        #[source]
+        source: crate::unpack::KeyError,
+    },
     #[error("--id {0:?} is neither a backup's id nor `latest`")]
     Id(String),
     #[error(transparent)]
@@ -202,7 +222,9 @@ impl Error {
             Self::NoTarget | Self::Elsewhere | Self::Url(_) | Self::Id(_) | Self::Path { .. } => {
                 ExitCode::Usage
             }
-            Self::Key(_) => ExitCode::Configuration,
+            Self::Key(_) | Self::DecryptKeyFile { .. } | Self::DecryptKey { .. } => {
+                ExitCode::Configuration
+            }
             Self::Output(_) => ExitCode::SinkFailed,
             Self::Repository(error) => ExitCode::from_number(error.exit_code()),
             Self::Restore(error) => ExitCode::from_number(error.exit_code()),
@@ -249,13 +271,17 @@ impl SelectArgs {
 }
 
 impl Args {
-    fn config(&self, target: PathBuf, progress: &Arc<ReadProgress>) -> RestoreConfig {
-        RestoreConfig {
+    fn config(
+        &self,
+        target: PathBuf,
+        progress: &Arc<ReadProgress>,
+    ) -> Result<RestoreConfig, Error> {
+        Ok(RestoreConfig {
             target,
             force: self.force,
-            finish: self.finish_config(),
+            finish: self.finish_config()?,
             read: self.read_config(progress),
-        }
+        })
     }
 
     fn read_config(&self, progress: &Arc<ReadProgress>) -> ReadConfig {
@@ -267,16 +293,16 @@ impl Args {
         }
     }
 
-    fn finish_config(&self) -> FinishConfig {
+    fn finish_config(&self) -> Result<FinishConfig, Error> {
         let mut finish = FinishConfig {
-            prepare: self.prepare.then(|| self.prepare_config()),
+            prepare: self.prepare.then(|| self.prepare_config()).transpose()?,
             role: self.role(),
             owner: self.owner,
             modes: Modes { file: self.file_mode, directory: self.dir_mode },
             ..FinishConfig::default()
         };
         finish.position.server.clone_from(&self.server_binary);
-        finish
+        Ok(finish)
     }
 
     fn role(&self) -> Option<Role> {
@@ -287,15 +313,25 @@ impl Args {
         }
     }
 
-    fn prepare_config(&self) -> PrepareConfig {
-        PrepareConfig {
+    fn prepare_config(&self) -> Result<PrepareConfig, Error> {
+        Ok(PrepareConfig {
             tool: self.prepare_tool.clone(),
             any_tool_version: self.any_tool_version,
             use_memory_bytes: self.prepare_memory,
             extra_arguments: self.prepare_argument.clone(),
+            move_back_arguments: self.move_back_argument.clone(),
+            key: self.decrypt_key_file.as_deref().map(decrypt_key).transpose()?,
             ..PrepareConfig::default()
-        }
+        })
     }
+}
+
+fn decrypt_key(path: &Path) -> Result<Arc<Key>, Error> {
+    let name = || path.display().to_string();
+    let bytes =
+        std::fs::read(path).map_err(|source| Error::DecryptKeyFile { path: name(), source })?;
+    let key = Key::new(bytes).map_err(|source| Error::DecryptKey { path: name(), source })?;
+    Ok(Arc::new(key))
 }
 
 /// Runs `restore`.
@@ -324,7 +360,7 @@ async fn finish_in_place(args: Args, directory: &Path, output: Output) -> Result
         return Err(Error::Elsewhere);
     }
     let stop = Stop::listen().map_err(Error::Signals)?;
-    let config = args.finish_config();
+    let config = args.finish_config()?;
     let finished = tokio::select! {
         finished = restore::finish_directory(directory, &config) => finished?,
         code = stop.requested() => return Err(Error::Stopped(code)),
@@ -338,7 +374,7 @@ async fn restore_file(args: Args, source: StreamSource, output: Output) -> Resul
     let stop = Stop::listen().map_err(Error::Signals)?;
     let target = args.to.clone().ok_or(Error::NoTarget)?;
     talk::say(&format!("restoring {} into {}", args.select.from, target.display()));
-    let config = args.config(target, &Arc::default());
+    let config = args.config(target, &Arc::default())?;
     let restored = tokio::select! {
         restored = restore::restore_stream(&source, &config) => restored?,
         code = stop.requested() => return Err(Error::Stopped(code)),
@@ -356,7 +392,7 @@ async fn restore(args: Args, output: Output) -> Result<ExitCode, Error> {
     }
     let progress = Arc::default();
     talk::say(&format!("restoring {} into {}", backup.id(), target.display()));
-    let config = args.config(target, &progress);
+    let config = args.config(target, &progress)?;
     let ended = CancellationToken::new();
     let shown = tokio::spawn(show(Arc::clone(&progress), ended.clone()));
     let restored = tokio::select! {

@@ -50,6 +50,9 @@ pub(super) struct TargetArgs {
     /// Encrypt a repository's packs for this age recipient (age1…); may be given more than once
     #[arg(long, value_name = "RECIPIENT", help_heading = "Target")]
     recipient: Vec<String>,
+    /// Store the key of a donor's encrypted tablespaces even where the target is not encrypted
+    #[arg(long, help_heading = "Target")]
+    allow_plain_keys: bool,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -109,6 +112,17 @@ impl TargetArgs {
             }
             Content::File | Content::Stream => Ok(()),
         }
+    }
+
+    /// Whether what opens a donor's encrypted tablespaces may be stored with them: everywhere it must
+    /// be encrypted, unless the operator does not mind.
+    pub(super) fn keys_may_be_stored(&self) -> bool {
+        let is_protected = |target: &Target| match target {
+            Target::Repository(_) => !self.recipient.is_empty(),
+            Target::Null => true,
+            Target::Datadir(_) | Target::Stream(_) | Target::Tar(_) | Target::Command(_) => false,
+        };
+        self.allow_plain_keys || self.to.iter().all(is_protected)
     }
 
     /// The repositories among the targets, and how to reach them.

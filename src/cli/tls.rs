@@ -143,6 +143,9 @@ pub(super) struct SstTlsArgs {
     /// File whose first line is the key of donors with encrypt=1
     #[arg(long, value_name = "FILE")]
     sst_encrypt_key_file: Option<PathBuf>,
+    /// Command that undoes the donor's `compressor`, if it is not gzip, zstd, lz4 or qpress
+    #[arg(long, value_name = "COMMAND")]
+    sst_decompressor: Option<String>,
     /// Their encrypt-algo
     #[arg(long, value_name = "NAME", default_value = "aes-256-cbc")]
     sst_encrypt_algo: Algorithm,
@@ -167,6 +170,11 @@ impl SstTlsArgs {
     /// How donors are taken; `common` are the keys of the group's links.
     pub(super) fn transfer(&self, common: Option<&Keys>) -> Result<TransferTls, TlsArgsError> {
         Ok(TransferTls { key: self.key()?, ..self.tls(common)? })
+    }
+
+    /// What undoes compressors that are not known here.
+    pub(super) fn decompressor(&self) -> Option<String> {
+        self.sst_decompressor.clone()
     }
 
     fn key(&self) -> Result<Option<DecryptionKey>, TlsArgsError> {

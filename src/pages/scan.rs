@@ -84,7 +84,7 @@ impl Scan {
 
     /// Ends the file.
     pub fn finish(self) -> FilePages {
-        let is_cut = self.unpacker.is_some_and(|unpacker| unpacker.end().is_err());
+        let is_cut = self.unpacker.is_some_and(|mut unpacker| unpacker.end().is_err());
         let mut found = self.pages.finish();
         if self.is_lost || is_cut {
             found.note_unchecked(Unchecked::Packed);

@@ -122,17 +122,29 @@ pub enum RestoreError {
         tool: PathBuf,
     },
     /// Files were encrypted one by one by the backup program.
-    #[error("{} is encrypted; decrypt the files with xtrabackup --decrypt first", path.display())]
+    #[error("{} is encrypted: give its key with --decrypt-key-file", path.display())]
     EncryptedFiles {
         /// One of them.
         path: PathBuf,
     },
     /// Tablespaces are encrypted, which needs the keyring of the new server.
     #[error(
-        "the backup has encrypted tablespaces (xtrabackup_keys): restore it without --prepare, then run \
-         xtrabackup --prepare and --move-back with its transition key and the new server's keyring"
+        "the backup has encrypted tablespaces: name the new server's keyring with --move-back-argument, as \
+         its xtrabackup takes it (--component-keyring-config=FILE, --keyring-vault-config=FILE, …)"
     )]
     EncryptedTablespaces,
+    /// Tablespaces are encrypted, and what opens them is not with the backup.
+    #[error("the backup has encrypted tablespaces, but no sst_info with their transition key")]
+    NoTransitionKey,
+    /// A file is not what its suffix says, or another key is needed.
+    #[error("unwrap {}", path.display())]
+    Wrapped {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: crate::unpack::UnpackError,
+    },
     /// A program cannot be run.
     #[error("run {}", program.display())]
     Run {
@@ -219,6 +231,8 @@ impl RestoreError {
             | Self::Unfinished
             | Self::EncryptedFiles { .. }
             | Self::EncryptedTablespaces
+            | Self::NoTransitionKey
+            | Self::Wrapped { .. }
             | Self::NoPosition { .. }
             | Self::PositionMismatch { .. }
             | Self::OtherHistory { .. } => 65,

@@ -12,8 +12,6 @@ const INFO: [&str; 2] = ["xtrabackup_info", "mariadb_backup_info"];
 const CHECKPOINTS: [&str; 2] = ["xtrabackup_checkpoints", "mariadb_backup_checkpoints"];
 /// Tablespace keys under the transition key.
 const KEYS: &str = "xtrabackup_keys";
-/// What MariaDB's and Percona's `--decompress` know.
-const COMPRESSED: [&str; 3] = ["qp", "lz4", "zst"];
 const ENCRYPTED: &str = "xbcrypt";
 
 /// What an unpacked backup directory says about itself.
@@ -26,13 +24,6 @@ pub(super) struct Facts {
     /// A position came with the stream.
     pub(super) has_streamed_position: bool,
     pub(super) has_tablespace_keys: bool,
-}
-
-/// What has to be undone before the directory can be looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Wrapping {
-    pub(super) has_compressed: bool,
-    pub(super) encrypted: Option<PathBuf>,
 }
 
 impl Facts {
@@ -79,16 +70,6 @@ fn flavour_of(directory: &Path, info: &BackupInfo) -> Flavour {
     if is_mariadb || directory.join(INFO[1]).exists() { Flavour::Mariadb } else { Flavour::Percona }
 }
 
-/// Tells the flavour where the summary is still compressed: only MariaDB has Aria.
-pub(super) fn guess_flavour(directory: &Path) -> Flavour {
-    let has = |name: &str| directory.join(name).exists();
-    if has("aria_log_control") || has("aria_log_control.qp") {
-        Flavour::Mariadb
-    } else {
-        Flavour::Percona
-    }
-}
-
 fn read_first(directory: &Path, names: &[&'static str; 2]) -> Result<Vec<u8>, RestoreError> {
     let path = names.iter().map(|name| directory.join(name)).find(|path| path.is_file());
     match path {
@@ -100,22 +81,17 @@ fn read_first(directory: &Path, names: &[&'static str; 2]) -> Result<Vec<u8>, Re
     }
 }
 
-impl Wrapping {
-    /// Looks at all names in a directory.
-    pub(super) fn read(directory: &Path) -> Result<Self, RestoreError> {
-        let mut wrapping = Self::default();
-        tree::walk(directory, &mut |path, kind| {
-            let extension = path.extension().and_then(|extension| extension.to_str());
-            if kind.is_file() && extension.is_some_and(|e| COMPRESSED.contains(&e)) {
-                wrapping.has_compressed = true;
-            }
-            if kind.is_file() && extension == Some(ENCRYPTED) {
-                wrapping.encrypted = Some(path.to_path_buf());
-            }
-            Ok(())
-        })?;
-        Ok(wrapping)
-    }
+/// A file that is still encrypted, if there is one.
+pub(super) fn encrypted_file(directory: &Path) -> Result<Option<PathBuf>, RestoreError> {
+    let mut found = None;
+    tree::walk(directory, &mut |path, kind| {
+        let is_encrypted = path.extension().is_some_and(|extension| extension == ENCRYPTED);
+        if kind.is_file() && is_encrypted {
+            found = Some(path.to_path_buf());
+        }
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -180,12 +156,12 @@ mod tests {
     }
 
     #[test]
-    fn compressed_and_encrypted_files_are_noticed_below_the_top() {
-        let directory = directory(&[("ibdata1.qp", "")]);
+    fn encrypted_files_are_noticed_below_the_top() {
+        let directory = directory(&[("ibdata1", "")]);
+        assert_eq!(encrypted_file(directory.path()).expect("reads"), None);
         std::fs::create_dir(directory.path().join("db")).expect("makes a directory");
         let encrypted = directory.path().join("db/t.ibd.xbcrypt");
         std::fs::write(&encrypted, "").expect("writes");
-        let wrapping = Wrapping::read(directory.path()).expect("reads");
-        assert_eq!(wrapping, Wrapping { has_compressed: true, encrypted: Some(encrypted) });
+        assert_eq!(encrypted_file(directory.path()).expect("reads"), Some(encrypted));
     }
 }

@@ -2,13 +2,18 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use galera_protocol::sst::metadata::Secret;
+
 use super::error::RestoreError;
-use super::facts::{self, Facts, Wrapping};
+use super::facts::{self, Facts};
 use super::process::Program;
 use super::tool::{Tool, Version};
+use super::{keys, move_back, unwrap};
 use crate::pipeline::manifest::Flavour;
+use crate::unpack::Key;
 
 /// How to prepare.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +26,11 @@ pub struct PrepareConfig {
     pub use_memory_bytes: Option<u64>,
     /// Further arguments for the program, as they are.
     pub extra_arguments: Vec<OsString>,
+    /// Arguments that name the new server's keyring, where tablespaces are encrypted: the program then
+    /// also gives them that keyring's master key.
+    pub move_back_arguments: Vec<OsString>,
+    /// Opens files that the backup program encrypted one by one.
+    pub key: Option<Arc<Key>>,
     /// How long it may take.
     pub limit: Duration,
 }
@@ -32,6 +42,8 @@ impl Default for PrepareConfig {
             any_tool_version: false,
             use_memory_bytes: None,
             extra_arguments: Vec::new(),
+            move_back_arguments: Vec::new(),
+            key: None,
             limit: Duration::from_secs(24 * 3600),
         }
     }
@@ -49,46 +61,74 @@ pub(super) async fn prepare(
     known: Option<Flavour>,
     config: &PrepareConfig,
 ) -> Result<Facts, RestoreError> {
-    unwrap(directory, known, config).await?;
+    unwrap::unwrap(directory, config.key.clone()).await?;
+    if let Some(path) = facts::encrypted_file(directory)? {
+        return Err(RestoreError::EncryptedFiles { path });
+    }
     let facts = Facts::read(directory, known)?;
     if facts.is_prepared {
         tracing::info!("the backup was prepared before");
         return Ok(facts);
     }
-    if facts.has_tablespace_keys {
-        return Err(RestoreError::EncryptedTablespaces);
-    }
+    let secret = secret_of(directory, &facts, config)?;
     let tool = Tool::find(facts.flavour, config.tool.as_deref()).await?;
     if let Some(made_by) = facts.made_by.filter(|_| !config.any_tool_version) {
         tool.check(made_by)?;
     }
     tracing::info!(tool = %tool.path.display(), version = %tool.version, "preparing");
-    run(&tool.path, &prepare_arguments(directory, facts.flavour, tool.version, config), config)
-        .await?;
+    let mut arguments = prepare_arguments(directory, facts.flavour, tool.version, config);
+    arguments.extend(key_arguments(directory, secret.as_ref()));
+    run(&tool.path, &arguments, config).await?;
     if !facts::says_prepared(directory)? {
         return Err(RestoreError::NotCompleted { program: tool.path });
+    }
+    if let Some(secret) = secret {
+        give_new_key(directory, &tool, &secret, config).await?;
     }
     Ok(facts)
 }
 
-/// Decompresses files that the donor's tool compressed one by one.
-async fn unwrap(
+/// The transition key, where tablespaces need one.
+fn secret_of(
     directory: &Path,
-    known: Option<Flavour>,
+    facts: &Facts,
+    config: &PrepareConfig,
+) -> Result<Option<Secret>, RestoreError> {
+    if !facts.has_tablespace_keys {
+        return Ok(None);
+    }
+    match keys::transition_key(directory) {
+        None => Err(RestoreError::NoTransitionKey),
+        Some(_) if config.move_back_arguments.is_empty() => Err(RestoreError::EncryptedTablespaces),
+        Some(key) => Ok(Some(key)),
+    }
+}
+
+fn key_arguments(directory: &Path, secret: Option<&Secret>) -> Vec<OsString> {
+    let mut arguments = Vec::new();
+    if let Some(secret) = secret {
+        arguments.push(format!("--transition-key={}", secret.reveal()).into());
+    } else if let Some(keyring) = keys::keyring(directory) {
+        let mut argument = OsString::from("--keyring-file-data=");
+        argument.push(keyring);
+        arguments.push(argument);
+    }
+    arguments
+}
+
+async fn give_new_key(
+    directory: &Path,
+    tool: &Tool,
+    secret: &Secret,
     config: &PrepareConfig,
 ) -> Result<(), RestoreError> {
-    let wrapping = Wrapping::read(directory)?;
-    if let Some(path) = wrapping.encrypted {
-        return Err(RestoreError::EncryptedFiles { path });
-    }
-    if !wrapping.has_compressed {
-        return Ok(());
-    }
-    let flavour = known.unwrap_or_else(|| facts::guess_flavour(directory));
-    let tool = Tool::find(flavour, config.tool.as_deref()).await?;
-    let arguments = ["--decompress".into(), "--remove-original".into(), target(directory)];
-    tracing::info!(tool = %tool.path.display(), "decompressing");
-    run(&tool.path, &arguments, config).await
+    tracing::info!("giving encrypted tablespaces the new keyring's master key");
+    move_back::around(directory, async |prepared| {
+        let mut arguments = move_back::arguments(directory, prepared, secret.reveal());
+        arguments.extend(config.move_back_arguments.iter().cloned());
+        run(&tool.path, &arguments, config).await
+    })
+    .await
 }
 
 async fn run(

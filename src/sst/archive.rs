@@ -157,6 +157,7 @@ impl AsyncRead for ArchiveReader {
                 | End::Truncated
                 | End::NoHandshake(_)
                 | End::Undeciphered
+                | End::Unpackable
                 | End::Failed
                 | End::Abandoned,
             ) => {

@@ -9,22 +9,15 @@ mod openssl_enc;
 
 use std::fmt;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::BytesMut;
 use galera_protocol::sst::sniff::Layer;
-use tokio::io::{AsyncRead, ReadBuf};
 
 use self::openssl_enc::OpensslEnc;
-use super::stream::Stream;
 use crate::unpack::{Decryption, Fault, Key};
 
 pub use openssl_enc::Algorithm;
-
-/// Bytes read at once.
-const READ_BYTES: usize = 256 * 1024;
 
 /// What opens the donor's connections.
 #[derive(Clone, PartialEq, Eq)]
@@ -77,57 +70,41 @@ impl From<Fault> for DecipherError {
     }
 }
 
+/// Decrypts one connection, in either format.
 #[derive(Debug)]
-enum Decryptor {
+pub(super) enum Decryptor {
     OpensslEnc(OpensslEnc),
     /// None if the key has a length that AES does not know.
     Xbcrypt(Option<Decryption>),
 }
 
-/// A connection whose bytes are decrypted.
-#[derive(Debug)]
-pub(super) struct Deciphered {
-    inner: Stream,
-    decryptor: Decryptor,
-    input: BytesMut,
-    output: BytesMut,
-    has_ended: bool,
-}
-
-impl Deciphered {
-    /// Takes a layer off; `None` if it is none of those that a key opens. `head` was read already.
-    pub(super) fn new(
-        inner: Stream,
-        layer: Layer,
-        key: &DecryptionKey,
-        head: &Bytes,
-    ) -> Option<Self> {
-        let decryptor = if layer == Layer::OpensslEnc {
-            Decryptor::OpensslEnc(OpensslEnc::new(key))
+impl Decryptor {
+    /// What opens this layer; `None` if it is none of those that a key opens.
+    pub(super) fn new(layer: Layer, key: &DecryptionKey) -> Option<Self> {
+        if layer == Layer::OpensslEnc {
+            Some(Self::OpensslEnc(OpensslEnc::new(key)))
         } else if layer == Layer::Xbcrypt {
             let key = Key::new(key.secret.clone()).ok();
-            Decryptor::Xbcrypt(key.map(|key| Decryption::new(Arc::new(key))))
+            Some(Self::Xbcrypt(key.map(|key| Decryption::new(Arc::new(key)))))
         } else {
-            return None;
-        };
-        let (input, output) = (BytesMut::from(&head[..]), BytesMut::new());
-        Some(Self { inner, decryptor, input, output, has_ended: false })
+            None
+        }
     }
 
-    /// The connection as it came.
-    pub(super) fn inner(&self) -> &Stream {
-        &self.inner
-    }
-
-    fn work(&mut self) -> Result<(), DecipherError> {
-        let (input, output) = (&mut self.input, &mut self.output);
-        match (&mut self.decryptor, self.has_ended) {
-            (Decryptor::OpensslEnc(decryptor), false) => decryptor.push(input, output),
-            (Decryptor::OpensslEnc(decryptor), true) => decryptor.finish(input, output),
-            (Decryptor::Xbcrypt(None), _) => Err(DecipherError::WrongKey),
-            (Decryptor::Xbcrypt(Some(decryptor)), false) => push_chunks(decryptor, input, output),
-            (Decryptor::Xbcrypt(Some(decryptor)), true) if decryptor.is_complete() => Ok(()),
-            (Decryptor::Xbcrypt(Some(_)), true) => Err(DecipherError::Truncated),
+    /// Decrypts what is there; `has_ended` says that no more will come.
+    pub(super) fn work(
+        &mut self,
+        input: &mut BytesMut,
+        output: &mut BytesMut,
+        has_ended: bool,
+    ) -> Result<(), DecipherError> {
+        match (self, has_ended) {
+            (Self::OpensslEnc(decryptor), false) => decryptor.push(input, output),
+            (Self::OpensslEnc(decryptor), true) => decryptor.finish(input, output),
+            (Self::Xbcrypt(None), _) => Err(DecipherError::WrongKey),
+            (Self::Xbcrypt(Some(decryptor)), false) => push_chunks(decryptor, input, output),
+            (Self::Xbcrypt(Some(decryptor)), true) if decryptor.is_complete() => Ok(()),
+            (Self::Xbcrypt(Some(_)), true) => Err(DecipherError::Truncated),
         }
     }
 }
@@ -142,31 +119,4 @@ fn push_chunks(
         output.extend_from_slice(&plain);
     }
     Ok(())
-}
-
-impl AsyncRead for Deciphered {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if !this.has_ended && !this.input.is_empty() && this.output.is_empty() {
-            this.work()?;
-        }
-        while this.output.is_empty() && !this.has_ended {
-            this.input.reserve(READ_BYTES);
-            let inner = Pin::new(&mut this.inner);
-            match tokio_util::io::poll_read_buf(inner, context, &mut this.input) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(count)) => this.has_ended = count == 0,
-            }
-            this.work()?;
-        }
-        let count = this.output.len().min(buffer.remaining());
-        buffer.put_slice(&this.output[..count]);
-        this.output.advance(count);
-        Poll::Ready(Ok(()))
-    }
 }

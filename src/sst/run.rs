@@ -12,9 +12,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use galera_protocol::sst::conversation::{
-    self, ConnectionId, Conversation, End, Event, Evidence, Failure, Input, Output,
+    self, ConnectionId, Conversation, End, Event, Evidence, Failure, Input, Output, Wrapper,
 };
-use galera_protocol::sst::sniff::Layer;
 use galera_protocol::tls::TlsFailure;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -24,9 +23,11 @@ use tracing::{debug, info, warn};
 
 use super::archive::{self, ArchiveWatch};
 use super::clock::Clock;
-use super::decipher::{Deciphered, DecryptionKey};
+use super::decipher::DecryptionKey;
+use super::filter::Filtered;
 use super::stream::Stream;
 use super::tls::TlsAcceptor;
+use super::unwrap::Unwrapped;
 use super::{Notice, TransferError};
 use crate::net::socket::Options;
 
@@ -71,6 +72,8 @@ struct RunningArchive {
 pub(super) struct Locks {
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) key: Option<DecryptionKey>,
+    /// Undoes compressors that are not known here.
+    pub(super) decompressor: Option<String>,
 }
 
 /// Owns the conversation and every connection of one transfer.
@@ -207,8 +210,8 @@ impl Driver {
             match output {
                 Output::Read { connection } => self.read(connection),
                 Output::StartTls { connection, head } => self.start_tls(connection, head),
-                Output::Decipher { connection, layer, head } => {
-                    self.decipher(connection, layer, &head);
+                Output::Unwrap { connection, wrapper, head } => {
+                    self.unwrap(connection, wrapper, head);
                 }
                 Output::Close { connection, reason } => {
                     debug!(connection = connection.0, %reason, "connection closed");
@@ -256,12 +259,29 @@ impl Driver {
         }
     }
 
-    /// As with TLS: what the next read yields is decrypted.
-    fn decipher(&mut self, connection: ConnectionId, layer: Layer, head: &Bytes) {
-        let Some(stream) = self.resting.remove(&connection) else { return };
-        let Some(key) = &self.locks.key else { return };
-        if let Some(deciphered) = Deciphered::new(stream, layer, key, head) {
-            self.resting.insert(connection, Stream::Deciphered(Box::new(deciphered)));
+    /// As with TLS: the next read yields what is inside.
+    fn unwrap(&mut self, connection: ConnectionId, wrapper: Wrapper, head: Bytes) {
+        // What is recognised only by its end has been read whole: its bytes are in the head.
+        let stream = self.resting.remove(&connection).unwrap_or(Stream::Ended);
+        let stream = match wrapper {
+            Wrapper::Known(layer) => Unwrapped::new(stream, layer, self.locks.key.as_ref(), &head)
+                .map(|unwrapped| Stream::Unwrapped(Box::new(unwrapped))),
+            Wrapper::Command => self.filtered(stream, head),
+        };
+        match stream {
+            Some(stream) => drop(self.resting.insert(connection, stream)),
+            None => self.input(Input::Ended { connection, end: End::Unpackable }),
+        }
+    }
+
+    fn filtered(&self, stream: Stream, head: Bytes) -> Option<Stream> {
+        let command = self.locks.decompressor.as_deref()?;
+        match Filtered::start(command, stream, head) {
+            Ok(filtered) => Some(Stream::Filtered(Box::new(filtered))),
+            Err(error) => {
+                warn!(command, %error, "start the decompressor");
+                None
+            }
         }
     }
 

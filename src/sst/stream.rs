@@ -10,8 +10,9 @@ use galera_protocol::sst::conversation::End;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::decipher::Deciphered;
+use super::filter::Filtered;
 use super::tls::{TlsAcceptor, TlsStream};
+use super::unwrap::{self, Unwrapped};
 
 /// A connection of a donor. Nothing but TLS records is ever written to it (spec 05 R14).
 #[derive(Debug)]
@@ -20,8 +21,12 @@ pub(super) enum Stream {
     Plain(TcpStream),
     /// TLS, with us as the server. The first read does the handshake.
     Tls(Box<TlsStream>),
-    /// Either of them, with `encrypt=1` taken off.
-    Deciphered(Box<Deciphered>),
+    /// Any of them, with a cipher, a compressor or tar taken off.
+    Unwrapped(Box<Unwrapped>),
+    /// Any of them, through the operator's decompressor.
+    Filtered(Box<Filtered>),
+    /// One that has ended before anybody knew what it was.
+    Ended,
 }
 
 impl Stream {
@@ -30,7 +35,9 @@ impl Stream {
         let socket = match self {
             Self::Plain(stream) => stream.as_fd(),
             Self::Tls(stream) => stream.tcp().as_fd(),
-            Self::Deciphered(stream) => return stream.inner().shutdown_handle(),
+            Self::Unwrapped(stream) => return stream.inner().shutdown_handle(),
+            Self::Filtered(stream) => stream.socket()?,
+            Self::Ended => return Err(io::ErrorKind::NotConnected.into()),
         };
         Ok(ShutdownHandle(socket.try_clone_to_owned()?))
     }
@@ -39,7 +46,7 @@ impl Stream {
     pub(super) fn start_tls(self, acceptor: &TlsAcceptor, head: Bytes) -> io::Result<Self> {
         match self {
             Self::Plain(stream) => Ok(Self::Tls(Box::new(acceptor.accept(stream, head)?))),
-            Self::Tls(_) | Self::Deciphered(_) => {
+            Self::Tls(_) | Self::Unwrapped(_) | Self::Filtered(_) | Self::Ended => {
                 Err(io::Error::other("the connection is encrypted already"))
             }
         }
@@ -51,10 +58,14 @@ impl Stream {
             Self::Tls(stream) if !stream.is_established() => {
                 End::NoHandshake(stream.failure(error))
             }
-            Self::Deciphered(_) if error.kind() == io::ErrorKind::InvalidData => End::Undeciphered,
-            Self::Plain(_) | Self::Tls(_) | Self::Deciphered(_) => {
+            Self::Plain(_)
+            | Self::Tls(_)
+            | Self::Unwrapped(_)
+            | Self::Filtered(_)
+            | Self::Ended => {
                 let known = ENDS.iter().find(|(kind, _)| *kind == error.kind());
-                known.map_or(End::Failed, |(_, end)| *end)
+                let known = known.map(|(_, end)| *end);
+                unwrap::end_of(error).or(known).unwrap_or(End::Failed)
             }
         }
     }
@@ -62,9 +73,10 @@ impl Stream {
     /// Version of TLS, once it is established.
     pub(super) fn tls_version(&self) -> Option<&'static str> {
         match self {
-            Self::Plain(_) => None,
+            Self::Plain(_) | Self::Ended => None,
             Self::Tls(stream) => Some(stream.version()),
-            Self::Deciphered(stream) => stream.inner().tls_version(),
+            Self::Unwrapped(stream) => stream.inner().tls_version(),
+            Self::Filtered(stream) => stream.tls_version(),
         }
     }
 }
@@ -78,7 +90,9 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
-            Self::Deciphered(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
+            Self::Unwrapped(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
+            Self::Filtered(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
+            Self::Ended => Poll::Ready(Ok(())),
         }
     }
 }
@@ -88,6 +102,11 @@ impl AsyncRead for Stream {
 pub(super) struct ShutdownHandle(OwnedFd);
 
 impl ShutdownHandle {
+    /// The handle itself.
+    pub(super) fn into_socket(self) -> OwnedFd {
+        self.0
+    }
+
     /// Ends both directions at once: the donor's next write fails, and so does its backup.
     pub(super) fn shutdown(&self) {
         // The connection may be gone already, which is what we want.

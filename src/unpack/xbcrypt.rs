@@ -25,6 +25,7 @@ const HASH_BYTES: usize = 32;
 const CHUNK_BYTES_MAX: u64 = 64 << 20;
 
 /// A key for AES: its length chooses the variant.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Key {
     bytes: Vec<u8>,
     cipher: Cipher,

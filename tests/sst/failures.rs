@@ -152,7 +152,7 @@ async fn every_status_of_a_donor_script_fails_a_stream_that_looks_complete() {
 async fn layers_that_are_not_supported_are_named() {
     let cases: [(&[u8], Layer); 4] = [
         (&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01], Layer::Tls),
-        (&[0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00], Layer::Gzip),
+        (&[0xfd, b'7', b'z', b'X', b'Z', 0x00, 0x00, 0x00], Layer::Xz),
         (b"Salted__\x01\x02\x03\x04\x05\x06\x07\x08", Layer::OpensslEnc),
         (b"XBCRYP03", Layer::Xbcrypt),
     ];

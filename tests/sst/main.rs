@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod donor;
 mod encrypted;
 mod failures;
+mod percona;
 mod receiver;
 mod socat;
 mod success;

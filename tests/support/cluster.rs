@@ -152,7 +152,7 @@ impl Cluster {
 
     /// From now on the servers may log that a state transfer failed, which is part of the test.
     pub(crate) fn expect_donor_failures(&mut self) {
-        self.expected_errors = &["WSREP_SST: ", "wsrep_sst_mariabackup"];
+        self.expected_errors = &["WSREP_SST: ", "wsrep_sst_mariabackup", "wsrep_sst_xtrabackup-v2"];
     }
 
     /// From now on the servers may log that they do not know Percona's method, which is asked for first.

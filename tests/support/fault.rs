@@ -57,6 +57,7 @@ pub(crate) fn install_scripts(directory: &Path) {
     fs::create_dir_all(directory).expect("make a directory for scripts");
     let scripts = [
         ("wsrep_sst_mariabackup", include_str!("donor/wsrep_sst_mariabackup")),
+        ("wsrep_sst_xtrabackup-v2", include_str!("donor/wsrep_sst_xtrabackup-v2")),
         ("socat", include_str!("donor/socat")),
         ("sleep", include_str!("donor/sleep")),
     ];

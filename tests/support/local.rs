@@ -107,6 +107,11 @@ impl LocalServer {
         server
     }
 
+    /// What kind of Percona server it plays as donor, from its next transfer on.
+    pub(crate) fn play_percona(&self, options: &serde_json::Value) {
+        fs::write(self.percona_file(), options.to_string()).expect("write a donor's options");
+    }
+
     /// Sends its process a signal.
     pub(crate) fn signal(&mut self, signal: rustix::process::Signal) {
         if let Some(process) = &mut self.process {
@@ -209,6 +214,10 @@ impl LocalServer {
         self.own(&text).replace("bind-address=[::1]", "bind-address=::1")
     }
 
+    fn percona_file(&self) -> PathBuf {
+        self.place.join("donor.json")
+    }
+
     fn fault_file(&self) -> PathBuf {
         self.place.join("fault")
     }
@@ -235,6 +244,7 @@ impl Server for LocalServer {
             .env("PATH", format!("{path}:/usr/sbin:/sbin"))
             .env("TMPDIR", self.place.join("tmp"))
             .env("GALERA_SST_TEST_FAULT", self.fault_file())
+            .env("GALERA_SST_TEST_DONOR", self.percona_file())
             .env("GALERA_SST_TEST_OFFSET", fault::OFFSET_BYTES.to_string())
             .env("GALERA_SST_TEST_DONOR_PAUSE", "1");
         self.process = Some(Process::spawn(&self.name, &mut command, &self.log_file()));

@@ -152,6 +152,12 @@ pub enum WaitReason {
     /// A node that can be donor.
     #[error("waiting for a donor to become SYNCED")]
     DonorBusy,
+    /// Fewer SYNCED members than the request wants.
+    #[error("waiting for more members to become SYNCED")]
+    TooFewSynced,
+    /// The end of somebody else's state transfer.
+    #[error("waiting for another state transfer in the group to end")]
+    SomebodyJoins,
     /// The layer below.
     #[error("waiting to send")]
     Sending(#[source] SendError),

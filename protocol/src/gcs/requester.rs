@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::Config;
 use super::action::{ActionType, Fragment, FragmentHeader};
+use super::conditions::Conditions;
 use super::donor::names::check_donor_names;
 use super::donor::{Refusal, Rules, choose_donor};
 use super::event::{Acceptance, Event, JoinReport, RequestError, UnknownCause, WaitReason};
@@ -35,6 +36,8 @@ pub struct Request {
     pub method: String,
     /// The method's argument: where to send to.
     pub address: String,
+    /// What must hold before it is sent.
+    pub conditions: Conditions,
 }
 
 impl Request {
@@ -348,6 +351,9 @@ fn ready_to_send<'a>(request: &Request, at: &Situation<'a>) -> Result<&'a Group,
     let (members, donors) = (at.members, request.donors.as_bytes());
     check_donor_names(members, at.me, &at.config.name, donors)
         .map_err(|problem| Obstacle::Fail(RequestError::Names(problem)))?;
+    if let Some(reason) = request.conditions.obstacle(members, at.me) {
+        return Err(Obstacle::Wait(reason));
+    }
     match choose_donor(members, at.me, donors, Rules::of(members)) {
         Ok(_) => Ok(group),
         Err(Refusal::Busy) => Err(Obstacle::Wait(WaitReason::DonorBusy)),

@@ -34,7 +34,7 @@ use crate::time::Instant;
 pub use config::{Config, GroupWitness, TlsPolicy};
 pub use failure::{CloseReason, Evidence, Failure, Refusal};
 pub use input::{End, Event, Input, Judgement, Progress, Waiting};
-pub use output::Output;
+pub use output::{Output, Wrapper};
 
 /// One connection to the listener. The driver chooses the numbers and never uses one again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -174,6 +174,13 @@ impl Metadata {
         }
     }
 
+    /// Reads a file `sst_info` by itself, as a backup keeps it.
+    pub fn from_sst_info(bytes: Bytes) -> Result<Self, MetadataError> {
+        let name = EntryPath::parse(b"sst_info").map_err(|_| MetadataError::NoKnownFile)?;
+        let file = MetadataFile { name, bytes };
+        sst_info::read(&file.clone(), vec![file])
+    }
+
     fn from_galera_info(files: Vec<MetadataFile>) -> Result<Self, MetadataError> {
         let [old_name, new_name] = GALERA_INFO_NAMES;
         let tool = match find(&files, old_name)? {

@@ -115,6 +115,7 @@ pub(super) const fn witness_of(failure: &TransferFailure) -> Option<Witness> {
         | TransferFailure::Wrapped { .. }
         | TransferFailure::NotEncrypted
         | TransferFailure::Undeciphered
+        | TransferFailure::Unpackable
         | TransferFailure::Interrupted { .. }
         | TransferFailure::Idle { .. }
         | TransferFailure::TooSlow { .. } => Some(Witness::Transport),
@@ -155,6 +156,7 @@ pub const fn class_of(failure: &TransferFailure) -> ExitClass {
         TransferFailure::NoMetadata { .. }
         | TransferFailure::Metadata(_)
         | TransferFailure::MetadataTooLong { .. }
+        | TransferFailure::Unpackable
         | TransferFailure::Incomplete
         | TransferFailure::Damaged => ExitClass::BadData,
         TransferFailure::NoFirstConnection { .. }

@@ -21,6 +21,7 @@ impl Scene {
             donors: String::new(),
             method: "mariabackup".into(),
             address: "h:4444/xtrabackup_sst//1".into(),
+            conditions: galera_protocol::gcs::Conditions::default(),
         };
         let receiver = receiver.map(|waits_for_exit| Receiver {
             command: "true".into(),

@@ -28,6 +28,11 @@ impl NoContact {
         causes::find(error)
     }
 
+    /// True if TLS is what an error comes from: no command that ends with it may call it anything else.
+    pub fn is_refusal_behind(error: &(dyn std::error::Error + 'static)) -> bool {
+        Self::behind(error).is_some_and(|contact| contact.exit_code() == ExitCode::Refused)
+    }
+
     /// The exit code of a command that ends for this.
     pub fn exit_code(&self) -> ExitCode {
         self.0.exit_code()

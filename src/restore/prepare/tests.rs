@@ -109,13 +109,11 @@ async fn a_tool_that_changes_nothing_is_no_success() {
 
 #[tokio::test]
 async fn compressed_files_are_decompressed_first() {
-    let script = format!(
-        "case \"$1\" in --decompress) mv \"$HERE/backup/xtrabackup_info.qp\" \
-         \"$HERE/backup/xtrabackup_info\"; echo 'completed OK!'; exit;; esac\n{GOOD}"
-    );
-    let fixture = Fixture::new(MARIADB, &script);
+    let fixture = Fixture::new(MARIADB, GOOD);
     let info = fixture.backup().join("xtrabackup_info");
-    fs::rename(&info, info.with_extension("qp")).expect("renames");
+    let packed = zstd::encode_all(MARIADB.as_bytes(), 1).expect("compresses");
+    fs::write(info.with_extension("zst"), packed).expect("writes");
+    fs::remove_file(info).expect("removes");
     assert_eq!(fixture.prepare().await.expect("prepares").flavour, Flavour::Mariadb);
 }
 
@@ -124,10 +122,47 @@ async fn what_needs_keys_is_refused_with_the_reason() {
     let fixture = Fixture::new(PERCONA, GOOD);
     fixture.put("xtrabackup_keys", "");
     let error = fixture.prepare().await.expect_err("refuses");
+    assert!(matches!(error, RestoreError::NoTransitionKey));
+    fixture.put("sst_info", SST_INFO);
+    let error = fixture.prepare().await.expect_err("refuses");
     assert!(matches!(error, RestoreError::EncryptedTablespaces));
     fixture.put("ibdata1.xbcrypt", "");
     let error = fixture.prepare().await.expect_err("refuses");
     assert!(matches!(error, RestoreError::EncryptedFiles { .. }));
+}
+
+const SST_INFO: &str = "[sst]\ngalera-gtid=3ae18adc-e690-11f1-aa68-dbedcff0437f:39\n\
+                        mysql-version=8.0.36-28.1\ntransition-key=abc\n";
+
+/// Prepares, and moves what was prepared back but for one file, noting both calls.
+const WITH_KEYS: &str = "printf '%s\\n' \"$@\" >> \"$HERE/arguments\"\n\
+    case \"$1\" in\n\
+    --prepare) echo 'backup_type = full-prepared' > \"$HERE/backup/xtrabackup_checkpoints\" ;;\n\
+    --move-back) mv \"$HERE/.prepared/ibdata1\" \"$HERE/\"; cp \"$HERE/arguments\" \"$HERE/../\" ;;\n\
+    esac\n\
+    echo 'completed OK!'\n";
+
+#[tokio::test]
+async fn encrypted_tablespaces_get_the_new_keyrings_master_key() {
+    let fixture = Fixture::new(PERCONA, WITH_KEYS);
+    fixture.put("xtrabackup_keys", "");
+    fixture.put("sst_info", SST_INFO);
+    fixture.put("ibdata1", "data");
+    // The script is looked for beside the target directory, which is one level deeper for move-back.
+    fixture.put("script", WITH_KEYS);
+    let config = PrepareConfig {
+        any_tool_version: true,
+        move_back_arguments: vec!["--component-keyring-config=/k".into()],
+        ..fixture.config()
+    };
+    prepare(&fixture.backup(), None, &config).await.expect("prepares");
+    let said = fs::read_to_string(fixture.directory.path().join("arguments")).expect("was run");
+    assert_eq!(said.matches("--transition-key=abc").count(), 2, "{said}");
+    for argument in ["--move-back", "--generate-new-master-key", "--component-keyring-config=/k"] {
+        assert!(said.lines().any(|line| line == argument), "{argument}: {said}");
+    }
+    let left = |name: &str| fixture.backup().join(name).exists();
+    assert!(left("ibdata1") && left("xtrabackup_info") && !left(".prepared"));
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl FromStr for Algorithm {
 }
 
 /// Decrypts one connection.
-pub(super) struct OpensslEnc {
+pub(in crate::sst) struct OpensslEnc {
     key: DecryptionKey,
     running: Option<Crypter>,
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::gcs::action::{ActionType, Fragment, FragmentHeader};
 use crate::gcs::code::CodeMessage;
+use crate::gcs::conditions::Conditions;
 use crate::gcs::event::Event;
 use crate::gcs::message::MessageType;
 use crate::gcs::name::Name;
@@ -178,7 +179,7 @@ impl Bench {
 
 pub(super) fn request(donors: &str) -> Request {
     let (method, address) = ("mariabackup".into(), "h:4444/xtrabackup_sst//1".into());
-    Request { donors: donors.into(), method, address }
+    Request { donors: donors.into(), method, address, conditions: Conditions::default() }
 }
 
 pub(super) fn fragment(protocol: u8, action_type: ActionType, data: &[u8]) -> Fragment {

@@ -5,11 +5,11 @@ use core::net::IpAddr;
 use bytes::{Bytes, BytesMut};
 use tracing::{debug, warn};
 
-use super::connections::{Connection, Role};
+use super::connections::{Connection, Peeled, Role};
 use super::deadlines::Timer;
 use super::{
     CloseReason, ConnectionId, Conversation, End, Failure, Output, Progress, Refusal, State,
-    TlsPolicy, Waiting,
+    TlsPolicy, Waiting, Wrapper,
 };
 use crate::sst::metadata::{METADATA_BYTES_MAX, Metadata, decode_keyring};
 use crate::sst::sniff::{self, Container, Content, Kind, Layer};
@@ -102,6 +102,9 @@ impl Conversation {
             Some(Role::Undecided { .. } | Role::Collecting { .. }) if end == End::Undeciphered => {
                 self.refuse(id, CloseReason::Undeciphered, Failure::Undeciphered);
             }
+            Some(Role::Undecided { .. } | Role::Collecting { .. }) if end == End::Unpackable => {
+                self.refuse(id, CloseReason::Unpackable, Failure::Unpackable);
+            }
             Some(
                 Role::Held | Role::Undecided { .. } | Role::Collecting { .. } | Role::Early { .. },
             ) => self.close(id, CloseReason::of_end(end)),
@@ -111,14 +114,16 @@ impl Conversation {
 
     /// Looks at the head of an undecided connection.
     fn recognise(&mut self, now: Instant, id: ConnectionId, ended: bool) {
-        let Some(Role::Undecided { head, encrypted, deciphered }) = self.connections.role_mut(id)
-        else {
+        let Some(Role::Undecided { head, peeled }) = self.connections.role_mut(id) else {
             return;
         };
-        let (kind, encrypted, deciphered) = (sniff::classify(head, ended), *encrypted, *deciphered);
-        let head = head.split().freeze();
+        let (kind, peeled) = (sniff::classify(head, ended), *peeled);
+        let (head, encrypted) = (head.split().freeze(), peeled.has(Peeled::TLS));
         if self.refuses_plain(kind, encrypted) {
             return self.refuse(id, CloseReason::NotEncrypted, Failure::NotEncrypted);
+        }
+        if let Some((wrapper, layer)) = self.wrapper(kind, peeled) {
+            return self.unwrap(id, wrapper, layer, head);
         }
         match kind {
             Kind::Undecided => self.read_on(now, id, &head),
@@ -127,9 +132,6 @@ impl Conversation {
             Kind::Truncated => self.close(id, CloseReason::Truncated),
             Kind::Foreign(head) => self.close(id, CloseReason::Foreign(head)),
             Kind::Wrapped(Layer::Tls) if self.may_start_tls(encrypted) => self.start_tls(id, head),
-            Kind::Wrapped(layer) if self.may_decipher(layer, deciphered) => {
-                self.decipher(id, layer, head);
-            }
             Kind::Wrapped(layer) => {
                 self.refuse(id, CloseReason::Wrapped(layer), Failure::Wrapped { layer });
             }
@@ -165,23 +167,49 @@ impl Conversation {
     }
 
     fn start_tls(&mut self, id: ConnectionId, head: Bytes) {
-        if let Some(Role::Undecided { encrypted, .. }) = self.connections.role_mut(id) {
-            *encrypted = true;
+        if let Some(Role::Undecided { peeled, .. }) = self.connections.role_mut(id) {
+            *peeled = peeled.with(Peeled::TLS);
         }
         self.outputs.push_back(Output::StartTls { connection: id, head });
         self.outputs.push_back(Output::Read { connection: id });
     }
 
-    fn may_decipher(&self, layer: Layer, deciphered: bool) -> bool {
-        let is_cipher = matches!(layer, Layer::OpensslEnc | Layer::Xbcrypt);
-        self.config.deciphers && is_cipher && !deciphered
+    /// Who takes off what this connection is wrapped in, if anybody can, and which layer that is.
+    fn wrapper(&self, kind: Kind, peeled: Peeled) -> Option<(Wrapper, Peeled)> {
+        let (wrapper, layer) = match kind {
+            Kind::Wrapped(layer) => (self.opener(layer)?, peel_of(layer)?),
+            // Its framing is changed into the other one; only conn 1 is small enough to be kept.
+            Kind::Archive(Container::Tar, Content::Backup) => {
+                (Wrapper::Known(Layer::Tar), Peeled::TAR)
+            }
+            Kind::Foreign(_) if self.config.decompresses_all => {
+                (Wrapper::Command, Peeled::COMPRESSOR)
+            }
+            Kind::Undecided
+            | Kind::Empty
+            | Kind::Truncated
+            | Kind::Archive(..)
+            | Kind::Foreign(_) => return None,
+        };
+        (!peeled.has(layer)).then_some((wrapper, layer))
     }
 
-    fn decipher(&mut self, id: ConnectionId, layer: Layer, head: Bytes) {
-        if let Some(Role::Undecided { deciphered, .. }) = self.connections.role_mut(id) {
-            *deciphered = true;
+    fn opener(&self, layer: Layer) -> Option<Wrapper> {
+        match layer {
+            Layer::Gzip | Layer::Zstd | Layer::Lz4 | Layer::Qpress => Some(Wrapper::Known(layer)),
+            Layer::Bzip2 | Layer::Xz => self.config.decompresses_all.then_some(Wrapper::Command),
+            Layer::OpensslEnc | Layer::Xbcrypt => {
+                self.config.deciphers.then_some(Wrapper::Known(layer))
+            }
+            Layer::Tls | Layer::Xbstream | Layer::Tar => None,
         }
-        self.outputs.push_back(Output::Decipher { connection: id, layer, head });
+    }
+
+    fn unwrap(&mut self, id: ConnectionId, wrapper: Wrapper, layer: Peeled, head: Bytes) {
+        if let Some(Role::Undecided { peeled, .. }) = self.connections.role_mut(id) {
+            *peeled = peeled.with(layer);
+        }
+        self.outputs.push_back(Output::Unwrap { connection: id, wrapper, head });
         self.outputs.push_back(Output::Read { connection: id });
     }
 
@@ -375,6 +403,7 @@ impl Conversation {
             | CloseReason::Empty
             | CloseReason::HungUp
             | CloseReason::Undeciphered
+            | CloseReason::Unpackable
             | CloseReason::Foreign(_)
             | CloseReason::Wrapped(_)
             | CloseReason::NotEncrypted
@@ -387,5 +416,17 @@ impl Conversation {
                 self.last_refusal = Some(Refusal { peer, reason });
             }
         }
+    }
+}
+
+const fn peel_of(layer: Layer) -> Option<Peeled> {
+    match layer {
+        Layer::Tls => Some(Peeled::TLS),
+        Layer::Gzip | Layer::Zstd | Layer::Lz4 | Layer::Bzip2 | Layer::Xz | Layer::Qpress => {
+            Some(Peeled::COMPRESSOR)
+        }
+        Layer::OpensslEnc | Layer::Xbcrypt => Some(Peeled::CIPHER),
+        Layer::Tar => Some(Peeled::TAR),
+        Layer::Xbstream => None,
     }
 }

@@ -13,6 +13,8 @@ pub struct Config {
     pub tls: TlsPolicy,
     /// Whether the driver has a key that opens `encrypt=1` connections.
     pub deciphers: bool,
+    /// Whether the driver has a command for compressors that it does not know by itself.
+    pub decompresses_all: bool,
     /// Whether the donor's JOIN is needed. Only a receiver without a member of its own has none.
     pub group: GroupWitness,
     /// From the accepted request to the end of conn 1.
@@ -41,6 +43,7 @@ impl Default for Config {
             allow_from: AllowFrom::Donor,
             tls: TlsPolicy::Plain,
             deciphers: false,
+            decompresses_all: false,
             group: GroupWitness::Required,
             first_connection: Duration::from_secs(300),
             second_connection: Duration::from_secs(120),

@@ -19,14 +19,33 @@ pub(super) struct Connection {
     pub(super) role: Role,
 }
 
+/// Which layers were taken off a connection. Each comes once, so that nobody can nest them without
+/// end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Peeled(u8);
+
+impl Peeled {
+    pub(super) const TLS: Self = Self(1);
+    pub(super) const COMPRESSOR: Self = Self(2);
+    pub(super) const CIPHER: Self = Self(4);
+    pub(super) const TAR: Self = Self(8);
+
+    pub(super) const fn has(self, layer: Self) -> bool {
+        self.0 & layer.0 != 0
+    }
+
+    pub(super) const fn with(self, layer: Self) -> Self {
+        Self(self.0 | layer.0)
+    }
+}
+
 /// What a connection is, as far as its bytes have told.
 #[derive(Debug)]
 pub(super) enum Role {
     /// Not read: the group has not chosen a donor.
     Held,
-    /// Being read, not recognised. `encrypted` once TLS was taken off, `deciphered` once a cipher
-    /// was.
-    Undecided { head: BytesMut, encrypted: bool, deciphered: bool },
+    /// Being read, not recognised.
+    Undecided { head: BytesMut, peeled: Peeled },
     /// A small archive, collected to its end.
     Collecting { container: Container, content: Content, bytes: BytesMut },
     /// The backup, recognised before conn 1 was read to its end.
@@ -37,7 +56,7 @@ pub(super) enum Role {
 
 impl Role {
     pub(super) fn undecided() -> Self {
-        Self::Undecided { head: BytesMut::new(), encrypted: false, deciphered: false }
+        Self::Undecided { head: BytesMut::new(), peeled: Peeled::default() }
     }
 
     /// True if it may yet turn out to be, or is, conn 1.

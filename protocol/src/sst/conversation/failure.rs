@@ -48,6 +48,9 @@ pub enum CloseReason {
     /// Our key does not open it.
     #[error("cannot be decrypted with our key")]
     Undeciphered,
+    /// Its compressor's data is damaged.
+    #[error("cannot be decompressed")]
+    Unpackable,
     /// Nothing that a donor sends.
     #[error("unknown content, first bytes {0}")]
     Foreign(ForeignHead),
@@ -159,6 +162,9 @@ pub enum Failure {
     /// Our key does not open what the donor sends.
     #[error("the donor's stream cannot be decrypted: it uses another key or algorithm than ours")]
     Undeciphered,
+    /// What the donor's compressor made is not what it says.
+    #[error("the donor's metadata cannot be decompressed: is --sst-decompressor the right one?")]
+    Unpackable,
     /// Conn 2 broke.
     #[error("the donor's stream {} after {bytes} bytes", end_text(*end))]
     Interrupted {
@@ -234,9 +240,10 @@ const fn end_text(end: End) -> &'static str {
         End::Clean => "ended",
         End::Reset => "was reset",
         End::TimedOut => "broke (no answer from its host)",
-        End::Truncated => "ended without TLS close_notify",
+        End::Truncated => "was cut (no close_notify of TLS, or no end of its compressor or cipher)",
         End::NoHandshake(_) => "failed in the TLS handshake",
         End::Undeciphered => "could not be decrypted any further",
+        End::Unpackable => "could not be decompressed any further",
         End::Failed => "broke",
         End::Abandoned => "was abandoned by us",
     }
@@ -248,8 +255,11 @@ const fn remedy(layer: Layer) -> &'static str {
         Layer::OpensslEnc | Layer::Xbcrypt => {
             "give its key with --sst-encrypt-key-file, or use encrypt=4 (TLS) in its [sst] section"
         }
-        Layer::Gzip | Layer::Zstd | Layer::Lz4 | Layer::Bzip2 | Layer::Xz | Layer::Qpress => {
-            "an outer compressor is not supported, remove `compressor` from its [sst] section"
+        Layer::Bzip2 | Layer::Xz => {
+            "give the `decompressor` of its [sst] section with --sst-decompressor"
+        }
+        Layer::Gzip | Layer::Zstd | Layer::Lz4 | Layer::Qpress => {
+            "a compressor within a compressor"
         }
         Layer::Xbstream | Layer::Tar => "an archive within an archive",
     }

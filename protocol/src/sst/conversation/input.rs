@@ -60,12 +60,14 @@ pub enum End {
     Reset,
     /// The network stopped answering.
     TimedOut,
-    /// TLS ended without `close_notify`.
+    /// TLS ended without `close_notify`, or a compressor or cipher within its data.
     Truncated,
     /// The TLS handshake was not completed.
     NoHandshake(TlsFailure),
     /// What came cannot be decrypted with the key that we have.
     Undeciphered,
+    /// What came cannot be decompressed, or is not the archive that it began as.
+    Unpackable,
     /// Another error of the connection.
     Failed,
     /// We stopped reading before the end.

@@ -21,12 +21,12 @@ pub enum Output {
         /// Bytes read so far, to be replayed.
         head: Bytes,
     },
-    /// Decrypt it from its beginning; what that yields is read like a new connection.
-    Decipher {
+    /// Take a layer off from its beginning; what that yields is read like a new connection.
+    Unwrap {
         /// The connection.
         connection: ConnectionId,
-        /// `openssl enc` or `xbcrypt`.
-        layer: Layer,
+        /// What the donor put around its archive.
+        wrapper: Wrapper,
         /// Bytes read so far, to be replayed.
         head: Bytes,
     },
@@ -50,4 +50,13 @@ pub enum Output {
     },
     /// The conversation is over. Last output.
     Ended(Result<Evidence, Failure>),
+}
+
+/// What a donor puts around its archive, and who takes it off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrapper {
+    /// A layer that is known by its first bytes.
+    Known(Layer),
+    /// A compressor that the operator's command undoes.
+    Command,
 }

@@ -611,7 +611,7 @@ fn a_keyring_connection_between_the_two_is_kept_and_the_wait_starts_again() {
 fn a_layer_that_cannot_be_taken_off_ends_the_transfer_with_its_name() {
     let cases: [(&[u8], Layer); 4] = [
         (&[0x16, 0x03, 0x01, 0x02], Layer::Tls),
-        (&[0x1f, 0x8b, 0x08], Layer::Gzip),
+        (&[0xfd, b'7', b'z', b'X', b'Z', 0], Layer::Xz),
         (b"Salted__", Layer::OpensslEnc),
         (b"XBCRYP03", Layer::Xbcrypt),
     ];
@@ -627,6 +627,66 @@ fn a_layer_that_cannot_be_taken_off_ends_the_transfer_with_its_name() {
         assert_eq!(scene.receive(1, head), [closed]);
         assert_eq!(scene.machine.phase(), Phase::AwaitingMetadata);
     }
+}
+
+const GZIP: &[u8] = &[0x1f, 0x8b, 0x08];
+
+fn unwrap(id: u32, wrapper: Wrapper, head: &[u8]) -> Output {
+    Output::Unwrap { connection: ConnectionId(id), wrapper, head: Bytes::copy_from_slice(head) }
+}
+
+#[test]
+fn a_compressor_is_taken_off_once_and_what_is_inside_is_read_like_a_new_connection() {
+    let mut scene = Scene::accepted(Config::default());
+    scene.connect(1, DONOR);
+    let known = Wrapper::Known(Layer::Gzip);
+    assert_eq!(scene.receive(1, GZIP), [unwrap(1, known, GZIP), read(1)]);
+    scene.receive(1, &metadata());
+    let outputs = scene.end(1, End::Clean);
+    assert!(matches!(outputs[..], [Output::Metadata(_), Output::Close { .. }]), "{outputs:?}");
+
+    let mut scene = Scene::accepted(Config::default());
+    scene.connect(1, DONOR);
+    scene.receive(1, GZIP);
+    let layer = Layer::Gzip;
+    let nested = [close(1, CloseReason::Wrapped(layer)), failed(Failure::Wrapped { layer })];
+    assert_eq!(scene.receive(1, GZIP), nested);
+}
+
+#[test]
+fn a_cipher_may_stand_inside_a_compressor() {
+    let mut scene = Scene::accepted(Config { deciphers: true, ..Config::default() });
+    scene.connect(1, DONOR);
+    scene.receive(1, GZIP);
+    let known = Wrapper::Known(Layer::Xbcrypt);
+    assert_eq!(scene.receive(1, b"XBCRYP03"), [unwrap(1, known, b"XBCRYP03"), read(1)]);
+}
+
+#[test]
+fn with_a_command_unknown_bytes_are_its_business() {
+    let mut scene = Scene::accepted(Config { decompresses_all: true, ..Config::default() });
+    for (id, head) in [(1, &b"BZh91AY&SY"[..]), (2, &[0xff; 20][..])] {
+        scene.connect(id, DONOR);
+        assert_eq!(scene.receive(id, head), [unwrap(id, Wrapper::Command, head), read(id)]);
+    }
+    let outputs = scene.end(2, End::Unpackable);
+    assert_eq!(outputs.last(), Some(&failed(Failure::Unpackable)));
+}
+
+#[test]
+fn a_tar_of_the_backup_is_changed_into_chunks() {
+    let mut scene = Scene::accepted(Config::default());
+    scene.connect(1, DONOR);
+    scene.receive(1, &metadata());
+    scene.end(1, End::Clean);
+    scene.connect(2, DONOR);
+    let mut head = vec![0; 512];
+    head[..7].copy_from_slice(b"ibdata1");
+    head[257..262].copy_from_slice(b"ustar");
+    let known = Wrapper::Known(Layer::Tar);
+    assert_eq!(scene.receive(2, &head), [unwrap(2, known, &head), read(2)]);
+    let outputs = scene.receive(2, &backup());
+    assert!(matches!(outputs[..], [Output::StartArchive { .. }]), "{outputs:?}");
 }
 
 #[test]
