@@ -3,7 +3,6 @@
 //! noticed, and leaves nothing that looks like a backup.
 
 #[path = "../support/certificates.rs"]
-#[expect(dead_code, reason = "other tests need more kinds of certificates")]
 pub mod certificates;
 mod group;
 
