@@ -212,6 +212,7 @@ impl Life {
                 donors: String::new(),
                 method: "mariabackup".into(),
                 address: "10.0.0.9:4444/xtrabackup_sst//1".into(),
+                conditions: Default::default(),
             }),
         };
         self.world.command(guest, command);
