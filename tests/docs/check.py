@@ -61,7 +61,8 @@ def command_lines(text):
     """The argument lists of `galera-sst` in a script, as far as they can be read without a shell."""
     for line in text.replace("\\\n", " ").splitlines():
         try:
-            lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+            # `2>` and `2 >` differ, and shlex does not tell.
+            lexer = shlex.shlex(re.sub(r"(?<=\s)[12](?=>)", "", line), posix=True, punctuation_chars=True)
             lexer.whitespace_split = True
             words = list(lexer)
         except ValueError:
@@ -77,8 +78,6 @@ def simple_commands(words):
     command = []
     for word in words:
         if re.fullmatch(r"[<>]+&?[|]?", word):
-            if command and command[-1] in {"1", "2"} and word.startswith(">"):
-                command.pop()
             command.append(None)
         elif re.fullmatch(r"[|&;()<>]+", word):
             if command and command[0]:
