@@ -137,7 +137,7 @@ fn cause_of(error: &HttpError) -> Option<Cause> {
         return Some(Cause::Unresolved);
     }
     let cause = probe::of_connect(causes::find(error)?);
-    Some(cause).filter(|cause| !matches!(cause, Cause::Other(_)))
+    (!matches!(cause, Cause::Other(_))).then_some(cause)
 }
 
 /// How the standard library begins the error of a name that was not found.
