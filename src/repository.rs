@@ -10,7 +10,7 @@
 //! read, verified and restored in parallel with bounded memory. A prefix without a manifest is
 //! nothing: an unfinished or failed backup, for `prune` to sweep.
 //!
-//! That is layout `packs`. The other one, `xbcloud`, is Percona's: [`xbcloud`].
+//! That is layout `packs`. The other one, `xbcloud`, is Percona's: `docs/xbcloud.md`.
 
 mod cat;
 mod compress;

@@ -6,9 +6,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+
+use crate::message::Message;
 
 /// A running server.
 pub(crate) struct Google {
@@ -28,8 +30,7 @@ struct Request {
     method: String,
     path: String,
     query: BTreeMap<String, String>,
-    head: String,
-    body: Vec<u8>,
+    message: Message,
 }
 
 struct Answer {
@@ -81,23 +82,8 @@ async fn serve(mut client: TcpStream, bucket: &Mutex<Bucket>) -> io::Result<()> 
 }
 
 async fn read(client: &mut TcpStream) -> io::Result<Option<Request>> {
-    let mut bytes = Vec::new();
-    let end = loop {
-        if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            break at + 4;
-        }
-        if client.read_buf(&mut bytes).await? == 0 {
-            return Ok(None);
-        }
-    };
-    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let length = header(&head, "content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-    while bytes.len() < end + length {
-        if client.read_buf(&mut bytes).await? == 0 {
-            return Ok(None);
-        }
-    }
-    let line = head.lines().next().unwrap_or_default().to_owned();
+    let Some(message) = Message::read(client).await? else { return Ok(None) };
+    let line = message.head.lines().next().unwrap_or_default().to_owned();
     let mut words = line.split(' ');
     let method = words.next().unwrap_or_default().to_owned();
     let target = words.next().unwrap_or_default();
@@ -109,14 +95,7 @@ async fn read(client: &mut TcpStream) -> io::Result<Option<Request>> {
         (decode(name), decode(value))
     };
     let query = query.split('&').filter(|pair| !pair.is_empty()).map(pair).collect();
-    Ok(Some(Request { method, path, query, head, body: bytes[end..].to_vec() }))
-}
-
-fn header(head: &str, name: &str) -> Option<String> {
-    head.lines().find_map(|line| {
-        let (key, value) = line.split_once(':')?;
-        key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-    })
+    Ok(Some(Request { method, path, query, message }))
 }
 
 fn decode(text: &str) -> String {
@@ -176,7 +155,7 @@ impl Bucket {
         let number = request.query.get("partNumber").and_then(|text| text.parse().ok());
         match (self.uploads.get_mut(id), number) {
             (Some((_, parts)), Some(number)) => {
-                parts.insert(number, request.body.clone());
+                parts.insert(number, request.message.body().to_vec());
                 empty(200)
             }
             _ => empty(404),
@@ -191,17 +170,17 @@ impl Bucket {
     }
 
     fn put(&mut self, request: &Request) -> Answer {
-        let create = header(&request.head, "x-goog-if-generation-match").as_deref() == Some("0");
+        let create = request.message.header("x-goog-if-generation-match") == Some("0");
         if create && self.objects.contains_key(&request.path) {
             return empty(412);
         }
-        self.objects.insert(request.path.clone(), request.body.clone());
+        self.objects.insert(request.path.clone(), request.message.body().to_vec());
         empty(200)
     }
 
     fn get(&self, request: &Request) -> Answer {
         let Some(object) = self.objects.get(&request.path) else { return empty(404) };
-        let range = header(&request.head, "range").and_then(|range| {
+        let range = request.message.header("range").and_then(|range| {
             let (from, to) = range.strip_prefix("bytes=")?.split_once('-')?;
             Some((from.parse::<usize>().ok()?, to.parse::<usize>().ok()?))
         });

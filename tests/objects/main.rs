@@ -4,6 +4,7 @@ mod backup;
 mod faults;
 mod google;
 mod killed;
+mod message;
 mod proxy;
 mod rcat;
 mod servers;

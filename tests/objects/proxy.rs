@@ -10,6 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::message::Message;
+
 /// Between two bytes of a slow answer, whose last one never comes.
 const BYTE_PERIOD: Duration = Duration::from_millis(100);
 
@@ -140,8 +142,9 @@ impl Rule {
     /// One request for each connection: simple, and a client cannot tell.
     async fn serve(&self, mut client: TcpStream) -> io::Result<()> {
         let accepted = Instant::now();
-        let Some((head, request)) = read_request(&mut client).await? else { return Ok(()) };
-        let fault = self.what.is(&head).then(|| self.take()).flatten();
+        let Some(message) = Message::read(&mut client).await? else { return Ok(()) };
+        let request = message.closing();
+        let fault = self.what.is(&message.head).then(|| self.take()).flatten();
         match fault {
             None => {
                 let answer = self.forward(&request).await?;
@@ -211,37 +214,6 @@ impl Rule {
         store.read_to_end(&mut answer).await?;
         Ok(answer)
     }
-}
-
-/// Head as text, and the whole request, told to close its connection.
-async fn read_request(client: &mut TcpStream) -> io::Result<Option<(String, Vec<u8>)>> {
-    let mut bytes = Vec::new();
-    let end = loop {
-        if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            break at + 4;
-        }
-        if client.read_buf(&mut bytes).await? == 0 {
-            return Ok(None);
-        }
-    };
-    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let length = header(&head, "content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-    while bytes.len() < end + length {
-        if client.read_buf(&mut bytes).await? == 0 {
-            return Ok(None);
-        }
-    }
-    let mut request = bytes[..end - 2].to_vec();
-    request.extend_from_slice(b"Connection: close\r\n\r\n");
-    request.extend_from_slice(&bytes[end..]);
-    Ok(Some((head, request)))
-}
-
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines().find_map(|line| {
-        let (key, value) = line.split_once(':')?;
-        key.eq_ignore_ascii_case(name).then(|| value.trim())
-    })
 }
 
 fn body_length(answer: &[u8]) -> usize {

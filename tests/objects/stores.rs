@@ -1,13 +1,16 @@
 //! The same for every kind of store: what is written is there, and nothing else is.
 
+use futures_util::TryStreamExt;
+use galera_protocol::xbstream::EntryPath;
 use galera_sst::pipeline::manifest::BackupId;
 use galera_sst::repository::{
-    Copied, CopyTarget, KeepRules, PackSink, PruneConfig, RepositoryUrl, StoreOptions, UploadConfig,
+    ChunkConfig, ChunkedSink, Copied, CopyTarget, KeepRules, PackSink, PruneConfig, ReadConfig,
+    RepositoryUrl, StoreOptions, Stored, UploadConfig,
 };
-use galera_sst::sink::Sink;
+use galera_sst::sink::{Entry, Piece, Sink, SinkFile};
 use std::time::Duration;
 
-use crate::backup::{check, config, fill, open, sweep, write};
+use crate::backup::{check, config, fill, manifest, noise, open, sweep, write};
 use crate::google::Google;
 use crate::servers::{self, Place};
 
@@ -49,6 +52,77 @@ async fn serves(place: Place) {
 
     repository.remove(&id).await.expect("removed");
     assert!(repository.list().await.expect("listed").is_empty());
+}
+
+/// The same in layout xbcloud, with names that stores and clients like to write in their own way.
+async fn serves_chunks(place: Place) {
+    let contents = [
+        ("db/t#P#p0.ibd", noise(3 << 20, 5)),
+        ("db/a b+c=d%20e@0041.MYD", noise(70_000, 6)),
+        ("db/empty.frm", vec![]),
+        ("xtrabackup_info", b"end_time = 2026-01-31 00:00:00\n".to_vec()),
+    ];
+    let fill = async |id: &BackupId| {
+        let config = ChunkConfig {
+            chunk_bytes: 1 << 20,
+            store: place.options.clone(),
+            ..ChunkConfig::default()
+        };
+        let mut sink = ChunkedSink::create(&place.url, id.clone(), config).await.expect("sink");
+        for (name, content) in &contents {
+            let mut file = sink.create(&entry(name)).await.expect("created");
+            file.write(Piece::Data(content.clone().into())).await.expect("written");
+            file.finish().await.expect("finished");
+        }
+        sink
+    };
+    let (id, aborted, abandoned) =
+        (BackupId::generate(), BackupId::generate(), BackupId::generate());
+    fill(&aborted).await.abort().await;
+    assert!(open(&place).await.incomplete().await.expect("listed").is_empty());
+    drop(fill(&abandoned).await);
+    fill(&id).await.commit(manifest(&id)).await.expect("committed");
+    let repository = open(&place).await;
+    assert_eq!(repository.latest().await.expect("there"), id);
+    assert_eq!(repository.list().await.expect("listed").len(), 1);
+    let Ok(Stored::Chunks(backup)) = repository.open_backup(&id).await else {
+        panic!("a backup in chunks")
+    };
+    for (name, content) in &contents {
+        let pieces = backup.read_file(&entry(name).path).expect("there");
+        let pieces: Vec<bytes::Bytes> = pieces.try_collect().await.expect("readable");
+        assert!(pieces.concat() == *content, "{name}");
+    }
+    // Nothing is wrong but that this is no server's backup.
+    let report = backup.verify(&ReadConfig::default()).await.expect("verifies");
+    let damage: Vec<_> = report.damage.iter().map(|damage| format!("{damage:?}")).collect();
+    assert!(damage.len() == 1 && damage[0].contains("Closing"), "{damage:?}");
+
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let url = RepositoryUrl::from_directory(directory.path());
+    let local = CopyTarget::open(&url, &StoreOptions::default(), UploadConfig::default()).await;
+    let local = local.expect("opens");
+    assert!(matches!(local.copy(&repository, &id).await, Ok(Copied::Now(_))));
+    assert!(matches!(local.copy(&repository, &id).await, Ok(Copied::Before)));
+
+    assert_eq!(sweep(&place).await.swept, [abandoned]);
+    swept_clean(&place).await;
+    repository.remove(&id).await.expect("removed");
+    assert!(repository.list().await.expect("listed").is_empty());
+    assert!(repository.incomplete().await.expect("listed").is_empty());
+}
+
+fn entry(name: &str) -> Entry {
+    Entry { path: EntryPath::parse(name.as_bytes()).expect("valid name"), size: None }
+}
+
+#[tokio::test]
+async fn chunks_are_served_by_every_store() {
+    let server = Google::start().await;
+    serves_chunks(servers::google_at(server.port(), "chunks")).await;
+    assert_eq!(server.unfinished_uploads(), 0);
+    serves_chunks(servers::s3("chunks")).await;
+    serves_chunks(servers::azure("chunks").await).await;
 }
 
 /// A request that was on its way when its sender went away may arrive after a sweep; `prune` waits
