@@ -16,7 +16,7 @@ use crate::support::{
     ledger,
     ports::Ports,
     process::{self, Process},
-    server::Start,
+    server::{Server, Start},
     wait::seconds,
 };
 

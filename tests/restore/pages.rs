@@ -47,16 +47,19 @@ fn data_directory(settings: &[&str], statements: &str) -> tempfile::TempDir {
         "--plugin-load-add=file_key_management".to_owned(),
         format!("--file-key-management-filename={}", keys.display()),
     ];
+    // Two servers that are installed at once get into each other's way.
+    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let user = std::env::var("USER").unwrap_or_else(|_| "root".into());
     let installed = Command::new("mariadb-install-db")
         .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
         .args(&own)
         .args(settings)
         .arg(format!("--user={user}"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    assert!(installed.expect("runs mariadb-install-db").success(), "{settings:?}");
+        .output()
+        .expect("runs mariadb-install-db");
+    let said = String::from_utf8_lossy(&installed.stdout);
+    assert!(installed.status.success(), "{settings:?}: {said}");
     let mut server = Command::new("mariadbd")
         .args(["--no-defaults", "--bootstrap", "--innodb-fast-shutdown=0"])
         .args(&own)
@@ -109,7 +112,9 @@ fn what_a_server_wrote_is_sound_whatever_its_page_size_and_checksum() {
             let pages = scan(&made.path().join("data"));
             for file in &pages {
                 assert_eq!(file.bad_pages, [], "{kib} KiB {checksum} {}", file.path);
-                assert_eq!(file.page_bytes, Some(kib << 10), "{}", file.path);
+                // Compressed rows have pages of half the size.
+                let half = usize::from(file.path.to_string() == "shop/small.ibd");
+                assert_eq!(file.page_bytes, Some(kib << 10 >> half), "{}", file.path);
             }
             for name in ["ibdata1", "undo001", "undo002", "shop/plain.ibd", "shop/spot.ibd"] {
                 assert!(of(&pages, name).sound >= 4, "{kib} KiB {checksum} {name}");

@@ -136,10 +136,8 @@ fn cause_of(error: &HttpError) -> Option<Cause> {
     if causes::all(error).any(|cause| cause.to_string().contains(LOOKUP_FAILED)) {
         return Some(Cause::Unresolved);
     }
-    match probe::of_connect(causes::find(error)?) {
-        Cause::Other(_) => None,
-        known => Some(known),
-    }
+    let cause = probe::of_connect(causes::find(error)?);
+    (!matches!(cause, Cause::Other(_))).then_some(cause)
 }
 
 /// How the standard library begins the error of a name that was not found.
