@@ -111,7 +111,7 @@ mod tests {
 
     /// So much that no socket takes it at once.
     const FRAMES: usize = 1000;
-    const BODY: [u8; 30_000] = [7; 30_000];
+    static BODY: [u8; 30_000] = [7; 30_000];
 
     async fn connected() -> (Links, LinkId, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
