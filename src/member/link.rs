@@ -31,7 +31,7 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 const READ_BYTES: usize = 64 * 1024;
 
 /// Reads of one link until the others have their turn.
-const READS_MAX: usize = 16;
+const READS_MAX: usize = 4;
 
 /// What a link tells the driver.
 #[derive(Debug)]
