@@ -215,7 +215,15 @@ impl Repository {
     /// Backups whose first stream, in layout `xbcloud`, is there.
     async fn first_streams(&self) -> Result<Vec<BackupId>, RepositoryError> {
         let names = self.store.prefixes().await?;
-        Ok(names.iter().filter_map(|name| xbcloud::of_first_stream(name)?.parse().ok()).collect())
+        let mut found = Vec::new();
+        for name in &names {
+            let id = xbcloud::of_first_stream(name).and_then(|id| id.parse().ok());
+            let Some(id) = id else { continue };
+            if self.store.holds_anything(name).await? {
+                found.push(id);
+            }
+        }
+        Ok(found)
     }
 
     async fn prefixes(&self) -> Result<Vec<BackupId>, RepositoryError> {

@@ -70,7 +70,8 @@ impl Repository {
             let store = self.store();
             return Ok(store.begins_with_any(name, LOOK_AT, is_chunk).await?.then_some(id));
         }
-        Ok(Some(id))
+        let is_there = self.store().holds_anything(&super::first_stream_name(&id)).await?;
+        Ok(is_there.then_some(id))
     }
 
     async fn describe(&self, id: BackupId) -> Result<Option<Foreign>, RepositoryError> {
