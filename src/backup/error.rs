@@ -111,7 +111,7 @@ fn donor_meaning(failure: &verdict::Failure) -> String {
 impl Error {
     /// The exit code that it means.
     pub fn exit_code(&self) -> ExitCode {
-        if NoContact::behind(self).map(NoContact::exit_code) == Some(ExitCode::Refused) {
+        if NoContact::is_refusal_behind(self) {
             return ExitCode::Refused;
         }
         match self {

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::signals::Stop;
-use super::tls::reload_on_hangup;
+use super::tls::{TlsArgs, reload_on_hangup};
 use super::{garbd, talk};
 use crate::arbitrator::{self, Outcome};
 use crate::config::{Settings, SettingsError};
@@ -27,6 +27,8 @@ pub(super) struct Args {
     /// Serve /metrics, /livez and /readyz here
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 impl Args {
@@ -41,7 +43,11 @@ impl Args {
 /// Runs the command.
 pub(super) async fn run(args: Args) -> u8 {
     let http = args.http;
-    let config = match args.settings().and_then(|settings| settings.check()) {
+    let keys = match args.tls.open() {
+        Ok(keys) => keys,
+        Err(error) => return talk::fail(&error, error.exit_code()).number(),
+    };
+    let config = match args.settings().and_then(|settings| settings.check_with(keys)) {
         Ok(config) => config,
         Err(error) => {
             let code = match &error {

@@ -175,11 +175,7 @@ fn finish_dump(
                 (DumpError::Stopped, Some(signal)) => signal,
                 _ => error.exit_code(),
             };
-            talk::fail(&error, code);
-            if let Some(remedy) = error.remedy() {
-                talk::say(&format!("try: {remedy}"));
-            }
-            code
+            talk::fail_with_remedy(&error, error.remedy(), code)
         }
     }
 }

@@ -15,6 +15,7 @@ use tracing::{error, info};
 
 use super::signals::Stop;
 use super::talk;
+use super::tls::reload_on_hangup;
 use crate::arbitrator::{self, Outcome};
 use crate::config::{Settings, SettingsError};
 use crate::exit::ExitCode;
@@ -72,6 +73,7 @@ pub(super) fn log_to(file: &Path) -> Result<(), impl std::error::Error + 'static
 
 async fn run(config: &arbitrator::Config) -> Result<Outcome, std::io::Error> {
     let stop = Stop::listen()?;
+    reload_on_hangup(config.member.security.keys().into_iter().cloned().collect());
     let cancel = CancellationToken::new();
     let cancel_on_signal = cancel.clone();
     tokio::spawn(async move {

@@ -26,7 +26,7 @@ use crate::repository::{
     RepositoryError, RepositoryUrl, Stored, VerifyReport,
 };
 use crate::restore::{
-    self, FinishConfig, Owner, PrepareConfig, RestoreConfig, RestoreError, Restored, Role,
+    self, FinishConfig, Modes, Owner, PrepareConfig, RestoreConfig, RestoreError, Restored, Role,
     StreamSource,
 };
 use crate::unpack::Key;
@@ -54,9 +54,18 @@ pub(super) struct Args {
     /// One of several nodes restored from this backup: 0 starts the cluster, the others join by IST
     #[arg(long, value_name = "N", requires = "prepare")]
     ordinal: Option<u32>,
-    /// Whom the files shall belong to: UID:GID [default: as the existing directory, or ourselves]
-    #[arg(long, value_name = "UID:GID", value_parser = owner)]
+    /// Whom the files shall belong to, by names or numbers [default: as the existing directory, or ourselves]
+    #[arg(long, value_name = "USER:GROUP", value_parser = owner)]
     owner: Option<Owner>,
+    /// Mode of the files, octal
+    #[arg(long, value_name = "MODE", default_value = "640", value_parser = mode)]
+    file_mode: u32,
+    /// Mode of the directories, octal
+    #[arg(long, value_name = "MODE", default_value = "750", value_parser = mode)]
+    dir_mode: u32,
+    /// Threads that decompress, check and write [default: one for each processor, at most 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    jobs: Option<u16>,
     /// The program that prepares [default: mariadb-backup or xtrabackup in PATH]
     #[arg(long, value_name = "FILE", requires = "prepare")]
     prepare_tool: Option<PathBuf>,
@@ -134,10 +143,28 @@ pub(super) struct CatArgs {
 }
 
 fn owner(text: &str) -> Result<Owner, String> {
-    let refuse = || format!("{text} is not UID:GID");
-    let (uid, gid) = text.split_once(':').ok_or_else(refuse)?;
-    let number = |text: &str| text.parse().map_err(|_| refuse());
-    Ok(Owner { uid: number(uid)?, gid: number(gid)? })
+    let (user, group) = text.split_once(':').ok_or_else(|| format!("{text} is not USER:GROUP"))?;
+    let unknown = |kind: &str, name: &str| format!("no {kind} {name} on this machine");
+    let uid = match user.parse() {
+        Ok(uid) => uid,
+        Err(_) => match nix::unistd::User::from_name(user) {
+            Ok(Some(user)) => user.uid.as_raw(),
+            Ok(None) | Err(_) => return Err(unknown("user", user)),
+        },
+    };
+    let gid = match group.parse() {
+        Ok(gid) => gid,
+        Err(_) => match nix::unistd::Group::from_name(group) {
+            Ok(Some(group)) => group.gid.as_raw(),
+            Ok(None) | Err(_) => return Err(unknown("group", group)),
+        },
+    };
+    Ok(Owner { uid, gid })
+}
+
+fn mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
+    mode.ok_or_else(|| format!("{text} is no octal mode, as 640"))
 }
 
 /// Why a stored backup could not be used.
@@ -253,8 +280,17 @@ impl Args {
             target,
             force: self.force,
             finish: self.finish_config()?,
-            read: ReadConfig { progress: Arc::clone(progress), ..ReadConfig::default() },
+            read: self.read_config(progress),
         })
+    }
+
+    fn read_config(&self, progress: &Arc<ReadProgress>) -> ReadConfig {
+        let default = ReadConfig::default();
+        ReadConfig {
+            workers: self.jobs.map_or(default.workers, usize::from),
+            progress: Arc::clone(progress),
+            ..default
+        }
     }
 
     fn finish_config(&self) -> Result<FinishConfig, Error> {
@@ -262,6 +298,7 @@ impl Args {
             prepare: self.prepare.then(|| self.prepare_config()).transpose()?,
             role: self.role(),
             owner: self.owner,
+            modes: Modes { file: self.file_mode, directory: self.dir_mode },
             ..FinishConfig::default()
         };
         finish.position.server.clone_from(&self.server_binary);
@@ -597,4 +634,23 @@ async fn write_pieces(
         output.write_all(&piece).await.map_err(Error::Output)?;
     }
     output.flush().await.map_err(Error::Output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_are_names_or_numbers() {
+        assert_eq!(owner("999:0"), Ok(Owner { uid: 999, gid: 0 }));
+        assert_eq!(owner("root:root"), Ok(Owner { uid: 0, gid: 0 }));
+        assert_eq!(owner("no-such-user:0").unwrap_err(), "no user no-such-user on this machine");
+        assert!(owner("root").is_err() && owner(":").is_err());
+    }
+
+    #[test]
+    fn modes_are_octal() {
+        assert_eq!(mode("2770"), Ok(0o2770));
+        assert!(mode("0x1ff").is_err() && mode("17777").is_err() && mode("888").is_err());
+    }
 }

@@ -16,6 +16,7 @@ use galera_protocol::gcs::{Conditions, Request};
 
 use super::group::{Group, GroupError};
 use crate::arbitrator::{Config, Errand, Receiver, Transfer};
+use crate::net::tls::Keys;
 
 /// The request of a garbd without `--sst`: it asks for nothing.
 const TRIVIAL: &str = "trivial";
@@ -194,6 +195,11 @@ impl Settings {
 
     /// Checks everything and builds an arbitrator's configuration.
     pub fn check(&self) -> Result<Config, SettingsError> {
+        self.check_with(None)
+    }
+
+    /// The same with keys from elsewhere, which go before those that the options name.
+    pub fn check_with(&self, keys: Option<Keys>) -> Result<Config, SettingsError> {
         let group = Group {
             address: self.address.clone().ok_or(SettingsError::NoAddress)?,
             name: self.group.clone().ok_or(SettingsError::NoGroup)?,
@@ -202,7 +208,7 @@ impl Settings {
             weight: 1,
             connect_limit: None,
             state_directory: self.workdir.clone(),
-            keys: None,
+            keys,
         };
         let mut member = group.check()?;
         member.core.gcs.donor_wait_limit = DONOR_WAIT;

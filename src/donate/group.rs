@@ -158,9 +158,8 @@ async fn join(
     for _ in 0..ATTEMPTS_MAX {
         let handle = member::start(member_config(config, index, name, *position)?)?;
         let settled = timeout(START_LIMIT, settle(&handle)).await;
-        let status = match settled {
-            Ok(Some(status)) => status,
-            Ok(None) | Err(_) => return Err(Error::NotJoined { name: name.to_owned() }),
+        let Ok(Some(status)) = settled else {
+            return Err(Error::NotJoined { name: name.to_owned() });
         };
         let seqno = handle.status().seqno.map_or(position.seqno, |Seqno(seqno)| seqno);
         *position = Position { seqno, ..*position };

@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::exit::ExitCode;
-use crate::repository::RepositoryError;
+use crate::repository::{NoContact, RepositoryError};
 use crate::sink::SinkError;
 
 /// Why there is no dump.
@@ -64,6 +64,9 @@ pub enum DumpError {
 impl DumpError {
     /// The exit code that it means.
     pub fn exit_code(&self) -> ExitCode {
+        if NoContact::is_refusal_behind(self) {
+            return ExitCode::Refused;
+        }
         match self {
             Self::OpenSink(_) => ExitCode::CannotCreate,
             Self::Start { .. } => ExitCode::Configuration,
@@ -77,6 +80,9 @@ impl DumpError {
 
     /// What to try, where we know.
     pub fn remedy(&self) -> Option<&'static str> {
+        if let Some(contact) = NoContact::behind(self) {
+            return Some(contact.remedy());
+        }
         match self {
             Self::Empty => Some("--allow-empty, if that is right"),
             Self::NoClosingLine => {

@@ -1,12 +1,11 @@
 //! One task around the core: inputs in, actions out, nothing decided.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use galera_protocol::NodeId;
-use galera_protocol::checksum::Checksum;
 use galera_protocol::gmcast::config::CALLERS_MAX;
 use galera_protocol::gmcast::{self, LinkEnd, LinkId};
 use galera_protocol::member::{Action, Command, Event, Identity, Input, Member};
@@ -15,29 +14,22 @@ use galera_protocol::time::Instant as CoreInstant;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::alarm::Alarm;
 use super::identity::{StateDirectory, fresh_node_id, uuid_timestamp};
 use super::link::{self, Link, LinkEvent};
+use super::links::Links;
+use super::outbox::Full;
 use super::picture::{Picture, Traffic};
 use super::watchdog::{HEARTBEAT_PERIOD, Heartbeat};
 use super::{Config, StartError};
 use crate::net::socket::{self, Options};
 use crate::net::stream::{self, ConnectError, Security, Stream};
 
-/// Frames and closings from all links that may wait for the driver; then readers wait, and TCP
-/// makes the peers wait.
-const LINK_EVENTS_MAX: usize = 1024;
-
-/// Frames and closings that are handled before anything else is looked at.
-const BATCH_MAX: usize = 64;
-
 /// After an accept that failed, most likely for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-
-/// How long the tasks of closing links may take to flush once the member has ended.
-const END_LIMIT: Duration = Duration::from_secs(6);
 
 /// The part of `gmcast.peer_timeout` that TCP and TLS may take together, in either role.
 const DIAL_SHARE: f64 = 0.8;
@@ -65,9 +57,10 @@ pub(super) struct Driver {
     origin: Instant,
     listener: TcpListener,
     directory: Option<StateDirectory>,
-    links: BTreeMap<LinkId, Link>,
+    links: Links,
+    /// What has come in on the links and is not handled yet; empty between two steps.
+    inbox: Vec<(LinkId, LinkEvent)>,
     accepted: u32,
-    checksum: Checksum,
     dial_limit: Duration,
     security: Security,
     /// Callers in their TLS handshake, oldest first.
@@ -81,9 +74,7 @@ pub(super) struct Driver {
     picture: watch::Sender<Picture>,
     traffic: Traffic,
     saved: Option<SavedView>,
-    link_events: mpsc::Receiver<(LinkId, LinkEvent)>,
-    link_sender: mpsc::Sender<(LinkId, LinkEvent)>,
-    link_tasks: JoinSet<()>,
+    alarm: Alarm,
     outcomes: JoinSet<Outcome>,
     heartbeat: Heartbeat,
     has_ended: bool,
@@ -106,9 +97,8 @@ impl Driver {
         if let Ok(bound) = listener.local_addr() {
             core_config.gmcast.listen.set_port(bound.port());
         }
-        let (link_sender, link_events) = mpsc::channel(LINK_EVENTS_MAX);
         core_config.gmcast.tls = config.security.advertises_tls();
-        let checksum = core_config.checksum;
+        let links = Links::new(core_config.checksum);
         // The core gives a dial up after the whole time-out; our own reason has to come before.
         let dial_limit = core_config.gmcast.peer_timeout.mul_f64(DIAL_SHARE);
         let (fresh, seed) = random_identity();
@@ -123,9 +113,9 @@ impl Driver {
             origin: Instant::now(),
             listener,
             directory,
-            links: BTreeMap::new(),
+            links,
+            inbox: Vec::new(),
             accepted: 0,
-            checksum,
             dial_limit,
             security: config.security,
             callers: VecDeque::new(),
@@ -137,9 +127,7 @@ impl Driver {
             picture,
             traffic,
             saved,
-            link_events,
-            link_sender,
-            link_tasks: JoinSet::new(),
+            alarm: Alarm::new(),
             outcomes: JoinSet::new(),
             heartbeat: Heartbeat::start(),
             has_ended: false,
@@ -155,12 +143,7 @@ impl Driver {
             self.heartbeat.beat();
             self.step().await;
         }
-        self.links.clear();
-        drop(self.link_events);
-        let tasks = async { while self.link_tasks.join_next().await.is_some() {} };
-        if timeout(END_LIMIT, tasks).await.is_err() {
-            debug!("links did not flush in time");
-        }
+        self.links.close_all().await;
     }
 
     /// What is due comes first: peers that never pause must not stop the clock. Of the rest each
@@ -168,27 +151,37 @@ impl Driver {
     async fn step(&mut self) {
         let wake_up = self.wake_up();
         if wake_up <= Instant::now() {
-            return self.on_wake_up();
+            self.on_wake_up();
+        } else {
+            self.alarm.set(wake_up);
+            self.wait().await;
         }
+        self.links.write().await;
+    }
+
+    async fn wait(&mut self) {
         tokio::select! {
-            Some((link, event)) = self.link_events.recv() => self.on_link_events(link, event),
+            () = self.links.read(&mut self.inbox) => self.on_link_events(),
             Some(outcome) = self.outcomes.join_next() => self.on_outcome(outcome),
             command = self.commands.recv() => self.on_command(command),
             accepted = self.listener.accept(), if self.accepts_again.is_none() => {
                 self.on_accepted(accepted);
             }
-            () = sleep_until(wake_up) => self.on_wake_up(),
+            // Whatever is due is seen to in the next step.
+            () = self.alarm.ring() => {}
         }
     }
 
-    /// Frames come in batches; to look for everything else between two of them would cost more than
-    /// they do.
-    fn on_link_events(&mut self, link: LinkId, event: LinkEvent) {
-        self.on_link_event(link, event);
-        for _ in 1..BATCH_MAX {
-            let Ok((link, event)) = self.link_events.try_recv() else { return };
-            self.on_link_event(link, event);
+    /// Everything that has come in on all links is handled before anything is answered: so the core
+    /// can acknowledge all of it at once.
+    fn on_link_events(&mut self) {
+        let now = self.now();
+        let mut inbox = std::mem::take(&mut self.inbox);
+        for (link, event) in inbox.drain(..) {
+            self.on_link_event(now, link, event);
         }
+        self.inbox = inbox;
+        self.act();
     }
 
     /// The core's deadline, the leave's, or the next heartbeat: whichever is first.
@@ -211,6 +204,11 @@ impl Driver {
     fn input(&mut self, input: Input) {
         let now = self.now();
         self.core.handle_input(now, input);
+        self.act();
+    }
+
+    /// Does what the core wants done.
+    fn act(&mut self) {
         while let Some(action) = self.core.poll_action() {
             self.perform(action);
         }
@@ -229,26 +227,19 @@ impl Driver {
         self.input(Input::Link(input));
     }
 
-    fn on_link_event(&mut self, link: LinkId, event: LinkEvent) {
-        if !self.links.contains_key(&link) {
-            return;
-        }
-        match event {
+    fn on_link_event(&mut self, now: CoreInstant, link: LinkId, event: LinkEvent) {
+        let input = match event {
             LinkEvent::Frame(body) => {
                 self.traffic.frames_received += 1;
                 self.traffic.bytes_received += body.len() as u64;
-                self.link_input(gmcast::Input::Frame { link, body });
+                gmcast::Input::Frame { link, body }
             }
-            LinkEvent::Closed(end) => self.lose(link, end),
-        }
-    }
-
-    fn lose(&mut self, link: LinkId, end: LinkEnd) {
-        if let Some(lost) = self.links.remove(&link) {
-            debug!(?link, remote = %lost.remote, %end, "link lost");
-            lost.close();
-        }
-        self.link_input(gmcast::Input::Closed { link, end });
+            LinkEvent::Closed(end) => {
+                self.links.close(link);
+                gmcast::Input::Closed { link, end }
+            }
+        };
+        self.core.handle_input(now, Input::Link(input));
     }
 
     fn on_outcome(&mut self, outcome: Result<Outcome, tokio::task::JoinError>) {
@@ -326,11 +317,7 @@ impl Driver {
     }
 
     fn start_link(&mut self, link: LinkId, stream: Stream, remote: SocketAddr) {
-        while self.link_tasks.try_join_next().is_some() {}
-        let events = self.link_sender.clone();
-        let started =
-            link::start(link, stream, remote, self.checksum, events, &mut self.link_tasks);
-        self.links.insert(link, started);
+        self.links.insert(link, Link::new(stream, remote));
     }
 
     fn on_command(&mut self, command: Option<Command>) {
@@ -361,8 +348,8 @@ impl Driver {
             Action::Resolve { host, port } => self.resolve(host, port),
             // A group uses TLS on every link or on none, unless it is dynamic.
             Action::Dial { link, remote, bind, tls: _ } => self.dial(link, remote, bind),
-            Action::SendFrame { link, body, is_user } => self.send(link, body, is_user),
-            Action::CloseLink { link } => self.close(link),
+            Action::SendFrame { link, body, is_user } => self.send(link, &body, is_user),
+            Action::CloseLink { link } => self.links.close(link),
             Action::Persist(view) => self.persist(&view),
             Action::Forget => self.forget(),
             Action::Event(event) => self.tell(event),
@@ -385,25 +372,22 @@ impl Driver {
         });
     }
 
-    /// A full queue costs user messages, which EVS repeats; anything else that does not fit costs
+    /// A full outbox costs user messages, which EVS repeats; anything else that does not fit costs
     /// the link (spec 01 §7.3).
-    fn send(&mut self, link: LinkId, body: bytes::Bytes, is_user: bool) {
-        let Some(target) = self.links.get(&link) else { return };
-        let bytes = body.len() as u64;
-        if target.send(body) {
-            self.traffic.frames_sent += 1;
-            self.traffic.bytes_sent += bytes;
-            return;
-        }
-        self.traffic.frames_dropped += 1;
-        if !is_user {
-            self.lose(link, LinkEnd::QueueFull);
-        }
-    }
-
-    fn close(&mut self, link: LinkId) {
-        if let Some(link) = self.links.remove(&link) {
-            link.close();
+    fn send(&mut self, link: LinkId, body: &[u8], is_user: bool) {
+        match self.links.send(link, body) {
+            Ok(true) => {
+                self.traffic.frames_sent += 1;
+                self.traffic.bytes_sent += body.len() as u64;
+            }
+            Ok(false) => {}
+            Err(Full) => {
+                self.traffic.frames_dropped += 1;
+                if !is_user {
+                    self.links.close(link);
+                    self.link_input(gmcast::Input::Closed { link, end: LinkEnd::QueueFull });
+                }
+            }
         }
     }
 

@@ -1,20 +1,26 @@
-//! One connection to a peer: a task that reads frames and one that writes them.
+//! One connection to a peer: cuts what it reads into frames, and writes frames.
+//!
+//! The driver polls it, together with all others: no task and no queue stands between a socket and
+//! the core, so that what has come in on all links is handled, and answered, in one go.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use galera_protocol::checksum::Checksum;
-use galera_protocol::frame::{self, FrameDecoder, FrameError};
-use galera_protocol::gmcast::{LinkEnd, LinkId};
+use galera_protocol::frame::{FrameDecoder, FrameError};
+use galera_protocol::gmcast::LinkEnd;
 use galera_protocol::tls::Stranger;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, trace};
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+use tokio_util::io::poll_read_buf;
+use tracing::{debug, trace};
 
-use super::queue::{Queued, SendQueue, send_queue};
+use super::outbox::{Full, Outbox};
 use crate::net::stream::{ConnectError, Stream};
 use crate::net::tls;
 
@@ -24,10 +30,10 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 /// Bytes asked for in one read.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Most bytes that the writer gathers into one write.
-const WRITE_BYTES: usize = 256 * 1024;
+/// Reads of one link until the others have their turn.
+const READS_MAX: usize = 16;
 
-/// What a link's tasks tell the driver.
+/// What a link tells the driver.
 #[derive(Debug)]
 pub(super) enum LinkEvent {
     /// A whole, intact frame body.
@@ -36,87 +42,131 @@ pub(super) enum LinkEvent {
     Closed(LinkEnd),
 }
 
-/// The driver's end of a link.
+/// A connection to a peer.
 pub(super) struct Link {
-    queue: SendQueue,
-    reader: CancellationToken,
+    stream: Stream,
     pub(super) remote: SocketAddr,
+    outbox: Outbox,
+    decoder: FrameDecoder,
+    /// The beginning of a frame.
+    cut_off: BytesMut,
+    is_first: bool,
+    stranger: Option<Stranger>,
+    has_ended: bool,
 }
 
 impl Link {
-    /// Queues one frame body for sending; false if the queue is full.
-    pub(super) fn send(&self, body: Bytes) -> bool {
-        self.queue.push(body).is_ok()
+    pub(super) fn new(stream: Stream, remote: SocketAddr) -> Self {
+        Self {
+            stream,
+            remote,
+            outbox: Outbox::default(),
+            decoder: FrameDecoder::new(),
+            cut_off: BytesMut::new(),
+            is_first: true,
+            stranger: None,
+            has_ended: false,
+        }
     }
 
-    /// Stops reading at once; the writer flushes and ends when `self` is gone.
-    pub(super) fn close(self) {
-        self.reader.cancel();
+    /// Has one frame body written at the next [`Self::poll_write`].
+    pub(super) fn send(&mut self, checksum: Checksum, body: &[u8]) -> Result<(), Full> {
+        self.outbox.push(checksum, body)
     }
-}
 
-/// Starts both tasks of a link in `tasks`.
-pub(super) fn start(
-    id: LinkId,
-    stream: Stream,
-    remote: SocketAddr,
-    checksum: Checksum,
-    events: mpsc::Sender<(LinkId, LinkEvent)>,
-    tasks: &mut tokio::task::JoinSet<()>,
-) -> Link {
-    let (read, write) = tokio::io::split(stream);
-    let (queue, frames) = send_queue();
-    let reader = CancellationToken::new();
-    let stop = reader.clone();
-    tasks.spawn(async move {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            end = read_frames(id, read, &events) => {
-                debug!(?id, %end, "link ended");
-                let _ = events.send((id, LinkEvent::Closed(end))).await;
+    /// Writes as much as the connection takes; the rest once it takes more.
+    pub(super) fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.outbox.poll_write(context, &mut self.stream).map(|written| {
+            if let Err(error) = written {
+                debug!(remote = %self.remote, %error, "link write failed");
             }
-        }
-    });
-    tasks.spawn(write_frames(id, write, frames, checksum));
-    Link { queue, reader, remote }
-}
+        })
+    }
 
-/// Reads until the link ends, and says how it did.
-async fn read_frames(
-    id: LinkId,
-    mut read: ReadHalf<Stream>,
-    events: &mpsc::Sender<(LinkId, LinkEvent)>,
-) -> LinkEnd {
-    let mut buffer = BytesMut::with_capacity(READ_BYTES);
-    let mut decoder = FrameDecoder::new();
-    let (mut is_first, mut stranger) = (true, None);
-    loop {
-        loop {
-            match decoder.decode(&mut buffer) {
-                Ok(Some(body)) => {
-                    stranger = None;
-                    trace!(?id, bytes = body.len(), "frame received");
-                    if events.send((id, LinkEvent::Frame(body))).await.is_err() {
-                        return LinkEnd::Other;
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => return end_of_frames(error, stranger),
+    /// Reads what there is and tells of it. Ready if there may be more.
+    ///
+    /// `lent` is an empty buffer for all links, and empty again afterwards.
+    pub(super) fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        lent: &mut BytesMut,
+        tell: &mut impl FnMut(LinkEvent),
+    ) -> Poll<()> {
+        for _ in 0..READS_MAX {
+            if self.has_ended {
+                return Poll::Pending;
             }
+            ready!(self.poll_read_once(context, lent, tell));
         }
-        buffer.reserve(READ_BYTES);
-        match read.read_buf(&mut buffer).await {
-            Ok(0) => return stranger.map_or(LinkEnd::EndOfStream, LinkEnd::Stranger),
+        Poll::Ready(())
+    }
+
+    fn poll_read_once(
+        &mut self,
+        context: &mut Context<'_>,
+        lent: &mut BytesMut,
+        tell: &mut impl FnMut(LinkEvent),
+    ) -> Poll<()> {
+        let mut own = std::mem::take(&mut self.cut_off);
+        let target = if own.is_empty() { &mut *lent } else { &mut own };
+        target.reserve(READ_BYTES);
+        let read = poll_read_buf(Pin::new(&mut self.stream), context, target);
+        let taken = read.map(|read| self.take_in(read, target, tell));
+        // A cut-off frame is rare enough to be copied.
+        self.cut_off = if own.is_empty() { BytesMut::from(&lent[..]) } else { own };
+        lent.clear();
+        if let Err(end) = ready!(taken) {
+            debug!(remote = %self.remote, %end, "link ended");
+            self.has_ended = true;
+            tell(LinkEvent::Closed(end));
+        }
+        Poll::Ready(())
+    }
+
+    /// Cuts frames off what was read; says how the link has ended, if it has.
+    fn take_in(
+        &mut self,
+        read: io::Result<usize>,
+        buffer: &mut BytesMut,
+        tell: &mut impl FnMut(LinkEvent),
+    ) -> Result<(), LinkEnd> {
+        if read.map_err(|error| end_of(&error))? == 0 {
+            return Err(self.stranger.map_or(LinkEnd::EndOfStream, LinkEnd::Stranger));
+        }
+        if std::mem::take(&mut self.is_first) {
             // Nobody known, unless the bytes turn out to be a frame.
-            Ok(_) if is_first => match Stranger::from_head(&buffer) {
-                Some(Stranger::Unknown) => stranger = Some(Stranger::Unknown),
-                Some(known) => return LinkEnd::Stranger(known),
+            match Stranger::from_head(buffer) {
+                Some(Stranger::Unknown) => self.stranger = Some(Stranger::Unknown),
+                Some(known) => return Err(LinkEnd::Stranger(known)),
                 None => {}
-            },
-            Ok(_) => {}
-            Err(error) => return end_of(&error),
+            }
         }
-        is_first = false;
+        while let Some(body) = self.decode(buffer)? {
+            self.stranger = None;
+            trace!(remote = %self.remote, bytes = body.len(), "frame received");
+            tell(LinkEvent::Frame(body));
+        }
+        Ok(())
+    }
+
+    /// The next body, in memory of its own: messages are kept until everybody has them, and must
+    /// not keep the whole buffer.
+    fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, LinkEnd> {
+        match self.decoder.decode(buffer) {
+            Ok(body) => Ok(body.map(|body| Bytes::copy_from_slice(&body))),
+            Err(error) => Err(end_of_frames(error, self.stranger)),
+        }
+    }
+
+    /// Flushes what was sent and ends the connection.
+    pub(super) async fn close(mut self) {
+        let flushed = async {
+            poll_fn(|context| self.poll_write(context)).await;
+            self.stream.shutdown().await
+        };
+        if !matches!(timeout(FLUSH_LIMIT, flushed).await, Ok(Ok(()))) {
+            debug!("link not closed in order");
+        }
     }
 }
 
@@ -153,34 +203,5 @@ pub(super) fn end_of_dial(error: &ConnectError) -> LinkEnd {
     match error {
         ConnectError::Tcp(error) => end_of(error),
         ConnectError::Tls(failure) => LinkEnd::Tls(*failure),
-    }
-}
-
-/// Writes until the queue is closed and empty, or the link fails; the reader sees the failure too.
-async fn write_frames(
-    id: LinkId,
-    mut write: WriteHalf<Stream>,
-    mut frames: mpsc::Receiver<Queued>,
-    checksum: Checksum,
-) {
-    let mut buffer = BytesMut::with_capacity(READ_BYTES);
-    while let Some(first) = frames.recv().await {
-        put_frame(id, &first, checksum, &mut buffer);
-        while buffer.len() < WRITE_BYTES {
-            let Ok(next) = frames.try_recv() else { break };
-            put_frame(id, &next, checksum, &mut buffer);
-        }
-        if let Err(error) = write.write_all_buf(&mut buffer).await {
-            debug!(?id, %error, "link write failed");
-            return;
-        }
-    }
-    let _ = tokio::time::timeout(FLUSH_LIMIT, write.shutdown()).await;
-}
-
-/// A body that is no frame is left out: the core made it, so this is our own mistake.
-fn put_frame(id: LinkId, queued: &Queued, checksum: Checksum, buffer: &mut BytesMut) {
-    if let Err(error) = frame::encode(checksum, &queued.body, buffer) {
-        error!(?id, %error, "own message withheld");
     }
 }

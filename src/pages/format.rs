@@ -18,7 +18,7 @@ pub(super) const PAGE_BYTES_MIN: usize = 4 << 10;
 /// The layout of a tablespace's pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
-    /// Size of a page.
+    /// Size of a page as it lies in the file.
     pub page_bytes: usize,
     /// Checksum at the end, of everything before it.
     pub is_full_crc32: bool,
@@ -44,11 +44,14 @@ impl Format {
             0 => 16 << 10,
             size => page_bytes(size)?,
         };
-        let compressed_size = flags >> 1 & 0xf;
-        if compressed_size > 5 {
-            return None;
+        match flags >> 1 & 0xf {
+            0 => Some(Self { page_bytes, is_full_crc32, is_row_compressed: false }),
+            // 1 KiB to 16 KiB, which is what lies in the file.
+            size @ 1..=5 => {
+                Some(Self { page_bytes: 512 << size, is_full_crc32, is_row_compressed: true })
+            }
+            _ => None,
         }
-        Some(Self { page_bytes, is_full_crc32, is_row_compressed: compressed_size != 0 })
     }
 }
 
@@ -78,7 +81,7 @@ mod tests {
         assert_eq!(Format::from_flags(0), original(16 << 10));
         assert_eq!(Format::from_flags(0x21 | 3 << 6), original(4 << 10));
         assert_eq!(Format::from_flags(0x4021), original(16 << 10));
-        let compressed = Format { is_row_compressed: true, ..original(16 << 10).expect("some") };
+        let compressed = Format { is_row_compressed: true, ..original(8 << 10).expect("some") };
         assert_eq!(Format::from_flags(0x21 | 4 << 1), Some(compressed));
     }
 

@@ -135,6 +135,11 @@ impl Pages {
             bytes = &bytes[missing..];
             if self.rest.len() >= PAGE_BYTES_MIN {
                 self.learn();
+                let head = core::mem::take(&mut self.rest);
+                if let State::Known(format) = self.format {
+                    // Compressed pages may be smaller than what was waited for.
+                    self.cut(format, &head);
+                }
             }
         }
         match self.format {
@@ -249,6 +254,16 @@ mod tests {
             let bad = super::super::BadPage { page: 5, fault: PageFault::Checksum };
             assert_eq!(found.bad_pages, [bad]);
         }
+    }
+
+    #[test]
+    fn pages_smaller_than_the_head_are_counted_and_not_checked() {
+        let mut file = vec![1; 11 << 10];
+        file[4..8].fill(0);
+        file[54..58].copy_from_slice(&(0x21_u32 | 1 << 1).to_be_bytes());
+        let found = scan("db/t.ibd", &file, 300);
+        assert_eq!((found.sound, found.unchecked, found.bad), (0, 11, 0));
+        assert_eq!(found.why_unchecked, Some(Unchecked::Compressed));
     }
 
     #[test]

@@ -253,8 +253,7 @@ pub enum Fault {
 impl RepositoryError {
     /// The exit code that this error stands for.
     pub fn exit_code(&self) -> u8 {
-        let contact = NoContact::behind(self).map(NoContact::exit_code);
-        if contact == Some(ExitCode::Refused) {
+        if NoContact::is_refusal_behind(self) {
             return ExitCode::Refused.number();
         }
         match self {
@@ -267,7 +266,10 @@ impl RepositoryError {
             | Self::Place { .. }
             | Self::Name { .. }
             | Self::Compress(_) => 74,
-            Self::Open { .. } | Self::Read { .. } => contact.unwrap_or(ExitCode::Other).number(),
+            Self::Open { .. } | Self::Read { .. } => {
+                let contact = NoContact::behind(self).map(NoContact::exit_code);
+                contact.unwrap_or(ExitCode::Other).number()
+            }
             Self::Limit { .. }
             | Self::Unfinished { .. }
             | Self::Encode { .. }

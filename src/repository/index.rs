@@ -84,6 +84,17 @@ impl FileRecord {
         self.hash
     }
 
+    /// True if its extents are its bytes from the beginning to the end: no holes, nothing written twice.
+    pub(crate) fn is_plain(&self) -> bool {
+        let mut position = 0;
+        let adjoin = self.extents.iter().all(|extent| {
+            let is_next = extent.file_offset == position;
+            position = extent.file_end();
+            is_next
+        });
+        adjoin && position == self.bytes
+    }
+
     /// True if later extents overwrite earlier ones: then the order of writing matters.
     pub(crate) fn is_overwritten(&self) -> bool {
         let ends = self.extents.iter().map(Extent::file_end);

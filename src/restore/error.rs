@@ -206,6 +206,14 @@ pub enum RestoreError {
 }
 
 impl RestoreError {
+    /// True if the same may succeed a while later: what was fetched is worth keeping.
+    pub(super) fn is_interruption(&self) -> bool {
+        matches!(
+            self,
+            Self::Repository(RepositoryError::Read { .. } | RepositoryError::Open { .. })
+        )
+    }
+
     /// The exit code that this error stands for.
     pub fn exit_code(&self) -> u8 {
         match self {

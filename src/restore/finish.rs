@@ -13,7 +13,7 @@ use super::facts::Facts;
 use super::grastate::{self, Role};
 use super::position::{self, Position};
 use super::prepare::{self, PrepareConfig};
-use super::tree::{self, Owner};
+use super::tree::{self, Modes, Owner};
 use super::{cleanup, tool};
 use crate::pipeline::manifest::{Flavour, Manifest};
 
@@ -26,6 +26,8 @@ pub struct FinishConfig {
     pub role: Option<Role>,
     /// Whom the files shall belong to.
     pub owner: Option<Owner>,
+    /// Modes of files and directories.
+    pub modes: Modes,
     /// How the position is found.
     pub position: PositionConfig,
 }
@@ -83,8 +85,8 @@ pub(super) async fn finish(
         None if config.role.is_some() => return Err(RestoreError::NotPrepared),
         None => None,
     };
-    let (place, owner) = (directory.to_path_buf(), config.owner);
-    blocking(move || tree::seal(&place, owner)).await?;
+    let (place, owner, modes) = (directory.to_path_buf(), config.owner, config.modes);
+    blocking(move || tree::seal(&place, owner, modes)).await?;
     Ok(position)
 }
 

@@ -11,18 +11,18 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FlockOperation, RenameFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{CWD, RenameFlags};
 
 use super::error::RestoreError;
 use super::grastate;
+use crate::sink::datadir::ground::{
+    LOST_AND_FOUND, PARTIAL, beside, is_mount_point, lock, remove_tree, sync,
+};
 
-const PARTIAL: &str = ".partial";
 const OLD: &str = ".old";
-/// What a fresh file system has in its root.
-const LOST_AND_FOUND: &str = "lost+found";
 
 /// A place to build in, locked while we do.
 #[derive(Debug)]
@@ -40,9 +40,22 @@ enum Kind {
     Inside,
 }
 
+/// What becomes of what an interrupted restore left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leftovers {
+    /// It goes.
+    Remove,
+    /// It stays, for whoever knows what of it is right.
+    Use,
+}
+
 impl Staging {
     /// Claims a target; with `force` it may hold something, which stays until [`Staging::publish`].
-    pub(super) fn claim(target: &Path, force: bool) -> Result<Self, RestoreError> {
+    pub(super) fn claim(
+        target: &Path,
+        force: bool,
+        leftovers: Leftovers,
+    ) -> Result<Self, RestoreError> {
         let failed = |source| RestoreError::Create { target: target.to_path_buf(), source };
         let target = std::path::absolute(target).map_err(failed)?;
         let target = fs::canonicalize(&target).unwrap_or(target);
@@ -54,7 +67,7 @@ impl Staging {
             Kind::Inside => target.join(PARTIAL),
             Kind::Beside => beside(&target, PARTIAL),
         };
-        let lock = make_place(&place)?;
+        let lock = make_place(&place, leftovers)?;
         Ok(Self { target, place, kind, force, _lock: lock })
     }
 
@@ -218,14 +231,8 @@ fn free_name(target: &Path, place: impl Fn(&str) -> PathBuf) -> PathBuf {
         .unwrap_or_else(|| target.join(OLD))
 }
 
-fn beside(target: &Path, suffix: &str) -> PathBuf {
-    let mut name = target.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-/// Makes an empty, private, locked directory; what an interrupted restore left in it goes.
-fn make_place(place: &Path) -> Result<File, RestoreError> {
+/// Makes a private, locked directory.
+fn make_place(place: &Path, leftovers: Leftovers) -> Result<File, RestoreError> {
     let failed = || {
         let target = place.to_path_buf();
         |source| RestoreError::Create { target, source }
@@ -237,23 +244,20 @@ fn make_place(place: &Path) -> Result<File, RestoreError> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed()(error)),
         Ok(()) | Err(_) => {}
     }
-    let lock = open_directory(place).map_err(failed())?;
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
+    let lock = match lock(place) {
+        Ok(lock) => File::from(lock),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             return Err(RestoreError::Busy { place: place.to_path_buf() });
         }
-        Err(error) => return Err(failed()(error.into())),
+        Err(error) => return Err(failed()(error)),
+    };
+    // It may have been given its final mode already.
+    fs::set_permissions(place, fs::Permissions::from_mode(0o700)).map_err(failed())?;
+    match leftovers {
+        Leftovers::Remove => empty(place).map_err(failed())?,
+        Leftovers::Use => {}
     }
-    empty(place).map_err(failed())?;
     Ok(lock)
-}
-
-/// A link in its place would let us empty somebody else's directory.
-fn open_directory(place: &Path) -> io::Result<File> {
-    use rustix::fs::{Mode, OFlags};
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::open(place, flags, Mode::empty())?))
 }
 
 fn empty(directory: &Path) -> io::Result<()> {
@@ -266,31 +270,6 @@ fn empty(directory: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn remove_tree(directory: &Path) {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(directory = %directory.display(), %error, "cannot remove");
-        }
-        Ok(()) | Err(_) => {}
-    }
-}
-
-fn sync(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
-}
-
-/// Bind mounts of one file system are told by the kernel; old kernels tell only other devices.
-fn is_mount_point(directory: &Path) -> bool {
-    let told = rustix::fs::statx(CWD, directory, AtFlags::empty(), StatxFlags::BASIC_STATS);
-    let is_told = |mask: StatxAttributes| mask.contains(StatxAttributes::MOUNT_ROOT);
-    if let Some(told) = told.ok().filter(|told| is_told(told.stx_attributes_mask)) {
-        return is_told(told.stx_attributes);
-    }
-    let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
-    let parent = directory.parent().unwrap_or(directory);
-    device(directory).is_some_and(|own| device(parent).is_some_and(|above| above != own))
 }
 
 #[cfg(test)]

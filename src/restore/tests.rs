@@ -181,3 +181,44 @@ async fn a_role_without_prepare_is_refused_before_anything_is_made() {
     assert!(matches!(error, RestoreError::NotPrepared));
     assert!(!fixture.target().exists());
 }
+
+/// As if a restore had been killed: half of the files there, one cut, one changed, one of somebody else.
+#[tokio::test]
+async fn an_interrupted_restore_goes_on_with_what_is_right() {
+    let (big, other) = (noise(1, 100_000), noise(2, 50_000));
+    let fixture = Fixture::with(&[
+        ("ibdata1", vec![data(&big)]),
+        ("db/t.ibd", vec![data(&other)]),
+        ("db/cut.ibd", vec![data(&other)]),
+        ("db/holes.ibd", vec![data(b"head"), Piece::Hole(5000), data(b"tail")]),
+        ("other/never.ibd", vec![data(b"never")]),
+    ])
+    .await;
+    let place = fixture.directory.path().join("mysql.partial");
+    fs::create_dir_all(place.join("db")).expect("made");
+    fs::create_dir_all(place.join("#innodb_redo/deep")).expect("made");
+    let mut changed = big.clone();
+    changed[77_777] ^= 1;
+    for (name, content) in [
+        ("ibdata1", &changed[..]),
+        ("db/t.ibd", &other),
+        ("db/cut.ibd", &other[..40_000]),
+        ("db/holes.ibd", &[1; 5008]),
+        ("#innodb_redo/deep/x", b"preparing had begun"),
+        ("other", b"a file where a directory belongs"),
+    ] {
+        fs::write(place.join(name), content).expect("written");
+    }
+    std::os::unix::fs::symlink("/etc/passwd", place.join("never.ibd")).expect("linked");
+    let kept = fs::metadata(place.join("db/t.ibd")).expect("there").ino();
+    fixture.restore().await.expect("restores");
+    let read = |name: &str| fs::read(fixture.target().join(name)).expect("there");
+    assert!(read("ibdata1") == big && read("db/t.ibd") == other && read("db/cut.ibd") == other);
+    assert_eq!(read("db/holes.ibd"), [&b"head"[..], &[0; 5000], b"tail"].concat());
+    assert_eq!(read("other/never.ibd"), b"never");
+    assert_eq!(fs::metadata(fixture.target().join("db/t.ibd")).expect("there").ino(), kept);
+    for name in ["#innodb_redo", "never.ibd"] {
+        assert!(!fixture.target().join(name).exists(), "{name}");
+    }
+    assert!(!place.exists());
+}

@@ -8,11 +8,6 @@ use rustix::fs::{Gid, Uid};
 
 use super::error::RestoreError;
 
-/// Mode of the directories.
-const DIRECTORY_MODE: u32 = 0o750;
-/// Mode of the files.
-const FILE_MODE: u32 = 0o640;
-
 /// Directories below each other: a backup has two levels, subpartitions and undo directories a few.
 const DEPTH_MAX: usize = 64;
 
@@ -23,6 +18,21 @@ pub struct Owner {
     pub uid: u32,
     /// Group.
     pub gid: u32,
+}
+
+/// Modes of a data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Modes {
+    /// Of the files.
+    pub file: u32,
+    /// Of the directories.
+    pub directory: u32,
+}
+
+impl Default for Modes {
+    fn default() -> Self {
+        Self { file: 0o640, directory: 0o750 }
+    }
 }
 
 /// Visits everything below a directory, directories before what they hold.
@@ -51,15 +61,24 @@ fn walk_level(
 }
 
 /// Gives everything its mode and owner, and waits until all of it is on stable storage.
-pub(super) fn seal(directory: &Path, owner: Option<Owner>) -> Result<(), RestoreError> {
-    walk(directory, &mut |path, kind| seal_one(path, kind, owner))?;
+pub(super) fn seal(
+    directory: &Path,
+    owner: Option<Owner>,
+    modes: Modes,
+) -> Result<(), RestoreError> {
+    walk(directory, &mut |path, kind| seal_one(path, kind, owner, modes))?;
     sync(directory)?;
     let root = fs::symlink_metadata(directory).map_err(RestoreError::read(directory))?;
-    seal_one(directory, root.file_type(), owner)
+    seal_one(directory, root.file_type(), owner, modes)
 }
 
-fn seal_one(path: &Path, kind: FileType, owner: Option<Owner>) -> Result<(), RestoreError> {
-    let mode = if kind.is_dir() { DIRECTORY_MODE } else { FILE_MODE };
+fn seal_one(
+    path: &Path,
+    kind: FileType,
+    owner: Option<Owner>,
+    modes: Modes,
+) -> Result<(), RestoreError> {
+    let mode = if kind.is_dir() { modes.directory } else { modes.file };
     if !kind.is_symlink() {
         let permissions = fs::Permissions::from_mode(mode);
         fs::set_permissions(path, permissions).map_err(RestoreError::write(path))?;
@@ -100,10 +119,13 @@ mod tests {
         fs::write(place("db/t.ibd"), b"").expect("writes");
         fs::set_permissions(place("db/t.ibd"), fs::Permissions::from_mode(0o777)).expect("sets");
         std::os::unix::fs::symlink("/nonexistent", place("link")).expect("links");
-        seal(directory.path(), None).expect("seals");
+        seal(directory.path(), None, Modes::default()).expect("seals");
         let mode = |path: &Path| fs::metadata(path).expect("exists").permissions().mode() & 0o7777;
         assert_eq!(mode(directory.path()), 0o750);
         assert_eq!(mode(&place("db")), 0o750);
         assert_eq!(mode(&place("db/t.ibd")), 0o640);
+        let others = Modes { file: 0o660, directory: 0o2770 };
+        seal(directory.path(), None, others).expect("seals");
+        assert_eq!((mode(&place("db")), mode(&place("db/t.ibd"))), (0o2770, 0o660));
     }
 }

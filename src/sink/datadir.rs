@@ -19,6 +19,7 @@
 mod contents;
 mod extract;
 mod grastate;
+pub(crate) mod ground;
 mod place;
 mod tree;
 mod writer;

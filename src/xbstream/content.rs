@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use galera_protocol::xbstream::EntryPath;
 
 use crate::pipeline::manifest::Manifest;
-use crate::sink::{Entry, Needs, Piece, Receipt, Sink, SinkError, SinkFile};
+use crate::sink::{Cursor, Entry, Needs, Piece, Receipt, Sink, SinkError, SinkFile};
 
 /// Keeps one file.
 #[derive(Debug)]
@@ -25,8 +25,7 @@ pub struct Content {
 #[derive(Debug)]
 pub struct ContentFile {
     target: Option<File>,
-    position: u64,
-    size: u64,
+    cursor: Cursor,
 }
 
 impl Content {
@@ -74,7 +73,7 @@ impl Sink for Content {
     async fn create(&mut self, entry: &Entry) -> Result<ContentFile, SinkError> {
         let is_wanted = entry.path == self.wanted;
         let target = if is_wanted { Some(self.open().map_err(write_error)?) } else { None };
-        Ok(ContentFile { target, position: 0, size: 0 })
+        Ok(ContentFile { target, cursor: Cursor::default() })
     }
 
     async fn rename(&mut self, from: &EntryPath, to: &EntryPath) -> Result<(), SinkError> {
@@ -101,24 +100,16 @@ impl Sink for Content {
 impl SinkFile for ContentFile {
     async fn write(&mut self, piece: Piece) -> Result<(), SinkError> {
         let Some(target) = &self.target else { return Ok(()) };
+        let offset = self.cursor.pass(&piece);
         match piece {
-            Piece::Data(bytes) => {
-                // A local file of moderate size: not worth another thread.
-                target.write_all_at(&bytes, self.position).map_err(write_error)?;
-                self.position += bytes.len() as u64;
-            }
-            Piece::Hole(length) => self.position += length,
-            Piece::Seek(offset) => {
-                self.position = offset;
-                return Ok(());
-            }
+            // A local file of moderate size: not worth another thread.
+            Piece::Data(bytes) => target.write_all_at(&bytes, offset).map_err(write_error),
+            Piece::Hole(_) | Piece::Seek(_) => Ok(()),
         }
-        self.size = self.size.max(self.position);
-        Ok(())
     }
 
     async fn finish(self) -> Result<(), SinkError> {
         // A hole at the end counts.
-        self.target.map_or(Ok(()), |target| target.set_len(self.size)).map_err(write_error)
+        self.target.map_or(Ok(()), |target| target.set_len(self.cursor.size())).map_err(write_error)
     }
 }

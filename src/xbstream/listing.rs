@@ -4,7 +4,7 @@
 use galera_protocol::xbstream::EntryPath;
 
 use crate::pipeline::manifest::Manifest;
-use crate::sink::{Entry, Needs, Piece, Receipt, Sink, SinkError, SinkFile};
+use crate::sink::{Cursor, Entry, Needs, Piece, Receipt, Sink, SinkError, SinkFile};
 
 /// What happened to a name of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +43,7 @@ pub struct Listing<F>(pub F);
 #[derive(Debug)]
 pub struct ListedFile<F> {
     path: EntryPath,
-    position: u64,
-    size: u64,
+    cursor: Cursor,
     tell: F,
 }
 
@@ -56,7 +55,7 @@ impl<F: Listener> Sink for Listing<F> {
     }
 
     async fn create(&mut self, entry: &Entry) -> Result<ListedFile<F>, SinkError> {
-        Ok(ListedFile { path: entry.path.clone(), position: 0, size: 0, tell: self.0.clone() })
+        Ok(ListedFile { path: entry.path.clone(), cursor: Cursor::default(), tell: self.0.clone() })
     }
 
     async fn rename(&mut self, from: &EntryPath, to: &EntryPath) -> Result<(), SinkError> {
@@ -78,20 +77,12 @@ impl<F: Listener> Sink for Listing<F> {
 
 impl<F: Listener> SinkFile for ListedFile<F> {
     async fn write(&mut self, piece: Piece) -> Result<(), SinkError> {
-        match piece {
-            Piece::Data(bytes) => self.position += bytes.len() as u64,
-            Piece::Hole(length) => self.position += length,
-            Piece::Seek(offset) => {
-                self.position = offset;
-                return Ok(());
-            }
-        }
-        self.size = self.size.max(self.position);
+        self.cursor.pass(&piece);
         Ok(())
     }
 
     async fn finish(self) -> Result<(), SinkError> {
-        (self.tell)(Note::File { path: self.path, size: self.size });
+        (self.tell)(Note::File { path: self.path, size: self.cursor.size() });
         Ok(())
     }
 }

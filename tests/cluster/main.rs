@@ -14,6 +14,7 @@ mod arbitrator;
 mod attacked;
 mod documented;
 mod donor_failures;
+mod embedded;
 mod every_sink;
 mod examples;
 mod harness;

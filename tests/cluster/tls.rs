@@ -237,8 +237,17 @@ fn a_tls_group_is_looked_at_and_refuses_whoever_does_not_fit() {
     let mut cluster = Cluster::start_set_up(2, |server| {
         server.set_provider(&group_options(&node, &ca));
     });
-    let doctor = with_keys(looking(&cluster, "doctor"), &node, &ca);
-    let outcome = doctor.flag("--to", "null:").run(seconds(60)).expect(&[0]);
+    let views = |cluster: &Cluster| -> u64 {
+        cluster.node(0).status("wsrep_cluster_conf_id").parse().expect("a number")
+    };
+    let before = views(&cluster);
+    let doctor = || with_keys(looking(&cluster, "doctor"), &node, &ca).flag("--to", "null:");
+    doctor().switch("--no-join").run(seconds(60)).expect(&[0]);
+    assert_eq!(views(&cluster), before, "a look from outside changes nothing");
+    let outcome = doctor().run(seconds(60)).expect(&[0]);
+    // One join and one leave.
+    let after = (before + 2).to_string();
+    cluster.node(0).wait_status("wsrep_cluster_conf_id", &after, seconds(10));
     let report = outcome.json();
     assert_eq!(report["level"], "ok", "{report}");
     let lines = report["lines"].as_array().expect("lines");
@@ -268,6 +277,31 @@ fn a_tls_group_is_looked_at_and_refuses_whoever_does_not_fit() {
         let said = format!("{}{}", outcome.stdout, outcome.stderr);
         assert!(said.contains(sentence), "expected {sentence}: {said}");
     }
+    cluster.wait_healthy(2);
+    cluster.assert_unharmed();
+}
+
+#[test]
+#[ignore = "starts real servers"]
+fn an_arbitrator_votes_in_a_tls_group_and_reads_its_keys_again_when_told() {
+    let howto = HowTo::new();
+    let (node, ca) = (howto.version_1("node"), howto.ca());
+    let mut cluster = Cluster::start_set_up(2, |server| {
+        server.set_provider(&group_options(&node, &ca));
+    });
+    let job = with_keys(Job::member("arbitrator", &cluster), &howto.version_1("arbitrator"), &ca);
+    let mut arbitrator = job.start();
+    cluster.wait_healthy(3);
+    assert_eq!(cluster.node(0).status("wsrep_cluster_weight"), "3");
+    arbitrator.signal(Signal::HUP);
+    // The last server has a majority only with the arbitrator's vote.
+    cluster.nodes[1].kill();
+    cluster.wait_healthy(2);
+    cluster.restart(1);
+    cluster.wait_healthy(3);
+    arbitrator.signal(Signal::TERM);
+    let outcome = arbitrator.finish(seconds(40)).expect(&[0]);
+    assert!(outcome.stderr.contains("read again"), "{}", outcome.stderr);
     cluster.wait_healthy(2);
     cluster.assert_unharmed();
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use group::Group;
 use job::Job;
 
-/// A donor waits ten seconds between its connections, so no backup is quicker than about fifteen.
+/// A donor waits ten seconds between its connections, so no backup is quicker than about fifteen. This
+/// is also the time in which the tests do something to it.
 const BACKUP_LIMIT: Duration = Duration::from_secs(180);
 
 /// `evs.inactive_timeout` and the time limits of a transfer, with room for a busy machine.
@@ -22,7 +23,7 @@ const FAILURE_LIMIT: Duration = Duration::from_secs(180);
 fn what_one_host_backs_up_another_restores_and_serves() {
     let group = Group::start("restore");
     group.sql(0, "CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY, v TEXT)");
-    group.sql(1, "INSERT INTO shop.t SELECT seq, REPEAT(MD5(seq), 20) FROM seq_1_to_20000");
+    group.sql(1, "USE shop; INSERT INTO t SELECT seq, REPEAT(MD5(seq), 20) FROM seq_1_to_20000");
     let expected = group.sql(2, "CHECKSUM TABLE shop.t");
 
     let backup = Job::backup(&group).finish(BACKUP_LIMIT);
@@ -38,7 +39,7 @@ fn what_one_host_backs_up_another_restores_and_serves() {
 fn a_job_that_loses_its_network_leaves_neither_a_backup_nor_a_donor_that_waits() {
     let group = Group::start("cut");
     let job = Job::backup(&group);
-    job.wait_for("phase: receiving", BACKUP_LIMIT);
+    job.wait_for("phase: waiting", BACKUP_LIMIT);
     group.disconnect(job.name());
 
     let end = job.finish(FAILURE_LIMIT);
@@ -53,7 +54,7 @@ fn a_job_that_loses_its_network_leaves_neither_a_backup_nor_a_donor_that_waits()
 fn the_loss_of_the_donor_s_host_ends_the_backup_and_the_group_goes_on() {
     let group = Group::start("loss");
     let job = Job::backup_from(&group, 2);
-    job.wait_for("phase: receiving", BACKUP_LIMIT);
+    job.wait_for("phase: waiting", BACKUP_LIMIT);
     group.kill(2);
 
     let end = job.finish(FAILURE_LIMIT);
@@ -73,7 +74,7 @@ fn the_loss_of_the_donor_s_host_ends_the_backup_and_the_group_goes_on() {
 fn a_rolling_restart_during_a_backup_costs_neither_the_backup_nor_the_group() {
     let group = Group::start("rolling");
     let job = Job::backup_from(&group, 2);
-    job.wait_for("phase: receiving", BACKUP_LIMIT);
+    job.wait_for("phase: waiting", BACKUP_LIMIT);
     for server in [0, 1] {
         group.stop(server);
         group.restart(server);

@@ -69,7 +69,8 @@ impl Job {
             .with_network(group.name())
             .with_user(if is_server { "mysql" } else { "0" })
             .with_cmd(words.iter().copied());
-        let request = mounts.iter().fold(request, |request, mount| request.with_mount(mount.clone()));
+        let request =
+            mounts.iter().fold(request, |request, mount| request.with_mount(mount.clone()));
         Self { container: request.start().expect("start a job"), name }
     }
 

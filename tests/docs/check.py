@@ -99,7 +99,9 @@ def refused(program, arguments):
     if arguments[0] == "--config":
         arguments = arguments[2:]
     arguments = [re.sub(r"\$\{?\w+\}?", "value", word) for word in arguments]
-    run = subprocess.run([program, *arguments, "--help"], capture_output=True, text=True)
+    # What follows `--` is another program's.
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    run = subprocess.run([program, *own, "--help"], capture_output=True, text=True)
     return None if run.returncode == 0 else run.stderr.strip().splitlines()[0]
 
 

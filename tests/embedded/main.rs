@@ -4,7 +4,7 @@
 
 #[path = "../support/certificates.rs"]
 #[expect(dead_code, reason = "other tests need more kinds of certificates")]
-mod certificates;
+pub mod certificates;
 mod group;
 
 use std::fs;

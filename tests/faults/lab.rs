@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::{
     support::{
+        id_clock::{self, Rank},
         ledger,
         local::LocalServer,
         ports::Network,
@@ -56,6 +57,8 @@ struct Arbitrator {
     name: &'static str,
     network: Network,
     place: PathBuf,
+    /// A script that runs it with another clock.
+    clock: Option<String>,
     process: Option<Process>,
 }
 
@@ -148,6 +151,22 @@ impl Lab {
             process.terminate(Duration::from_secs(40));
         }
         self.size -= 1;
+    }
+
+    /// Has ours leave in order and come back as the first of the group, its representative: with a
+    /// clock that gives it the lowest id. It keeps that id in its directory.
+    pub(crate) fn promote(&mut self) -> Result<(), String> {
+        self.dismiss(OURS);
+        self.wait_whole(Duration::from_secs(60))?;
+        let ids = server_log::member_ids(&self.servers[0].log());
+        self.arbitrator(OURS).clock = Some(id_clock::shifted_to(Rank::Lowest, &ids));
+        self.employ(OURS);
+        self.wait_whole(Duration::from_secs(60))?;
+        self.arbitrator(OURS).clock = None;
+        match self.representative() {
+            (first, _) if first == Self::name(OURS) => Ok(()),
+            (first, _) => Err(format!("{first} is the representative")),
+        }
     }
 
     /// Takes it back.
@@ -295,11 +314,18 @@ impl Arbitrator {
         let network = Network::Namespace { name: namespace, host };
         let place = directory.join(name);
         fs::create_dir_all(&place).expect("make a directory");
-        Self { program, name, network, place, process: None }
+        Self { program, name, network, place, clock: None, process: None }
     }
 
     fn start(&mut self, peers: &str) {
-        let mut command = self.network.command(&self.program);
+        let mut command = match &self.clock {
+            Some(script) => {
+                let mut command = self.network.command("sh");
+                command.args(["-c", script, "sh"]).arg(&self.program);
+                command
+            }
+            None => self.network.command(&self.program),
+        };
         command
             .args(["--name", self.name, "--group", GROUP, "--address", &format!("gcomm://{peers}")])
             .args(["--options", &format!("gmcast.listen_addr=tcp://{}", self.network.address(2))])

@@ -24,6 +24,9 @@ const RETURN: Duration = Duration::from_secs(90);
 /// periods of a second or more, and who comes first is a matter of chance.
 const EQUAL: Duration = Duration::from_secs(4);
 
+/// Writers wait for a lost member as long as `evs.suspect_timeout`, and for one membership change.
+const STALL_MAX: Duration = Duration::from_secs(12);
+
 /// Makes the flapping of each link last this many seconds instead of one cycle.
 const FLAPPING: &str = "GALERA_SST_FLAPPING_SECONDS";
 
@@ -79,7 +82,7 @@ const fn comparison(
     Fault { name, demanded, run, is_comparison: true }
 }
 
-pub(crate) const FAULTS: [Fault; 21] = [
+pub(crate) const FAULTS: [Fault; 24] = [
     fault("one server cut off", "4 votes of 5 stay Primary, it does not", |lab| {
         split(lab, &[3], &[(1, true), (2, true), (3, false)])
     }),
@@ -134,6 +137,16 @@ pub(crate) const FAULTS: [Fault; 21] = [
         outage(lab, &[1, 2, 3, GARBD])
     }),
     fault("flapping link: garbd's, then ours", "the servers stay Primary", flapping),
+    fault("ours is the representative: kill -9", "the servers stay Primary", |lab| {
+        representative(lab, Lab::kill, Lab::bring_back)
+    }),
+    fault("ours is the representative: stopped for 15 s", "the servers stay Primary", |lab| {
+        let stop = |lab: &mut Lab, place| lab.signal(place, Signal::STOP);
+        representative(lab, stop, |lab, place| lab.signal(place, Signal::CONT))
+    }),
+    fault("ours is the representative: cut off", "the servers stay Primary", |lab| {
+        representative(lab, |lab, place| lab.part(&[place]), |lab, _| lab.heal())
+    }),
     comparison("all servers killed at once, garbd remains", "Primary again by itself", |lab| {
         outage_before(lab, GARBD, OURS)
     }),
@@ -318,6 +331,22 @@ fn strike_one(
     let back = lab.wait_member(&name, true, RETURN)?;
     lab.wait_whole(RETURN)?;
     Ok(Cost { longest: report.longest, back })
+}
+
+/// A fault of ours while it decides for the whole group who is a member.
+fn representative(
+    lab: &mut Lab,
+    strike: impl Fn(&mut Lab, Place),
+    undo: impl Fn(&mut Lab, Place),
+) -> Seen {
+    lab.promote()?;
+    let cost = strike_one(lab, OURS, &strike, &undo)?;
+    let told =
+        format!("writers waited {}, back after {}", seconds(cost.longest), seconds(cost.back));
+    if cost.longest > STALL_MAX {
+        return Err(told);
+    }
+    Ok(("Primary all the time".into(), told))
 }
 
 fn compare(garbds: &Cost, ours: &Cost) -> Seen {

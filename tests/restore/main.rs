@@ -4,6 +4,7 @@
 //! run with `cargo test --test restore -- --ignored`. `RESTORE_TEST_PORT` moves the ports (a hundred
 //! from there on loopback).
 
+mod pages;
 mod server;
 mod speed;
 
@@ -51,8 +52,8 @@ impl Lab {
             finish: FinishConfig {
                 prepare: Some(PrepareConfig::default()),
                 role: Some(role),
-                owner: None,
                 position: PositionConfig { cross_check: true, ..PositionConfig::default() },
+                ..FinishConfig::default()
             },
             read: ReadConfig::default(),
         };

@@ -1,11 +1,11 @@
 //! Our arbitrator beside garbd in the same group under the same write load: processor time, memory,
-//! and whether it counts what the servers count.
+//! and whether it counts what the servers count; and how fast servers commit with either of them.
 //!
 //! ```sh
-//! cargo test --release --test soak -- --ignored --nocapture
+//! cargo test --release --test soak -- --ignored --nocapture --test-threads=1
 //! ```
 //!
-//! It takes a minute and a half; `GALERA_SST_SOAK_MINUTES=20` makes the load last that long.
+//! It takes some four minutes; `GALERA_SST_SOAK_MINUTES=20` makes the load last that long.
 
 #[path = "../support/lib.rs"]
 #[expect(dead_code, reason = "made for the tests of tests/cluster, which use all of it")]
@@ -94,9 +94,11 @@ fn ours_needs_no_more_time_or_memory_than_garbd_and_counts_as_the_servers_do() {
         mine.memory_kib()
     );
     println!(
-        "with the program file: garbd {} KiB, ours {} KiB",
+        "resident: garbd {} KiB, ours {} KiB; shared pages in proportion: {} KiB, {} KiB",
         garbds.resident_kib(),
-        mine.resident_kib()
+        mine.resident_kib(),
+        garbds.proportional_kib(),
+        mine.proportional_kib()
     );
     println!(
         "own memory from quarter to quarter: garbd {:?}, ours {:?}",
@@ -114,6 +116,49 @@ fn ours_needs_no_more_time_or_memory_than_garbd_and_counts_as_the_servers_do() {
     drop(garbd);
     cluster.wait_healthy(3);
     cluster.assert_unharmed();
+}
+
+/// How long each of them is in the group without the other, each time.
+const ROUND: Duration = Duration::from_secs(10);
+
+/// One after the other, so often.
+const ROUNDS: usize = 3;
+
+/// Machines are never quite the same from round to round.
+const COMMITS_RATIO_MIN: f64 = 0.85;
+
+#[test]
+#[ignore = "starts real servers and loads them for a while"]
+#[expect(clippy::print_stdout, reason = "the measurement is worth reading")]
+fn servers_commit_no_slower_with_ours_than_with_garbd() {
+    let mut cluster = Cluster::start(3);
+    ledger::create(cluster.node(0));
+    let (mut with_garbd, mut with_ours) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let mut garbd = cluster.garbd(&format!("garbd{round}"));
+        with_garbd.push(commits(&mut cluster));
+        garbd.leave();
+        let mut ours = Job::member("arbitrator", &cluster).flag("--name", "ours").start();
+        with_ours.push(commits(&mut cluster));
+        ours.signal(Signal::TERM);
+        ours.finish(seconds(40)).expect(&[0]);
+    }
+    println!("commits in {ROUND:?}: with garbd {with_garbd:?}, with ours {with_ours:?}");
+    let ratio = median(&mut with_ours) as f64 / median(&mut with_garbd) as f64;
+    println!("median with ours: {ratio:.2} of that with garbd");
+    assert!(ratio >= COMMITS_RATIO_MIN, "servers commit slower: {ratio:.2}");
+}
+
+fn commits(cluster: &mut Cluster) -> u64 {
+    cluster.wait_healthy(4);
+    let writers: Vec<_> = (1..=3).map(|number| Writer::start(number, cluster.node(0))).collect();
+    thread::sleep(ROUND);
+    writers.into_iter().map(|writer| writer.stop().committed).sum()
+}
+
+fn median(values: &mut [u64]) -> u64 {
+    values.sort_unstable();
+    values[values.len() / 2]
 }
 
 fn soak_time() -> Duration {

@@ -9,18 +9,27 @@ pub(crate) struct Usage {
     last: Duration,
     memory_kib: Vec<u64>,
     resident_kib: u64,
+    proportional_kib: u64,
 }
 
 impl Usage {
     pub(crate) fn begin(id: u32) -> Self {
         let now = processor_time(id);
-        Self { id, began: now, last: now, memory_kib: Vec::new(), resident_kib: 0 }
+        Self {
+            id,
+            began: now,
+            last: now,
+            memory_kib: Vec::new(),
+            resident_kib: 0,
+            proportional_kib: 0,
+        }
     }
 
     pub(crate) fn sample(&mut self) {
         self.last = processor_time(self.id);
         self.memory_kib.push(status_kib(self.id, "RssAnon:"));
         self.resident_kib = self.resident_kib.max(status_kib(self.id, "VmRSS:"));
+        self.proportional_kib = self.proportional_kib.max(kib(self.id, "smaps_rollup", "Pss:"));
     }
 
     /// Processor time between the beginning and the last sample.
@@ -31,6 +40,11 @@ impl Usage {
     /// The most that was resident, pages of files included.
     pub(crate) fn resident_kib(&self) -> u64 {
         self.resident_kib
+    }
+
+    /// The most that was resident, with only its share of the pages that others use as well.
+    pub(crate) fn proportional_kib(&self) -> u64 {
+        self.proportional_kib
     }
 
     /// The most memory of its own that it had.
@@ -59,7 +73,11 @@ fn processor_time(id: u32) -> Duration {
 }
 
 fn status_kib(id: u32, field: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{id}/status")).expect("the process runs");
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    kib(id, "status", field)
+}
+
+fn kib(id: u32, file: &str, field: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{id}/{file}")).expect("the process runs");
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("a size")
 }

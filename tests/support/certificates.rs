@@ -14,7 +14,7 @@ use openssl::x509::{X509, X509Builder, X509Name, X509NameBuilder};
 
 /// Version field of an X.509 certificate: counts from zero.
 #[derive(Clone, Copy, Debug)]
-pub enum Version {
+pub(crate) enum Version {
     /// What `openssl x509 -req` makes without an extension file.
     V1 = 0,
     /// What everybody else makes.
@@ -22,34 +22,34 @@ pub enum Version {
 }
 
 /// A certificate authority.
-pub struct Authority {
+pub(crate) struct Authority {
     certificate: X509,
     key: PKey<Private>,
 }
 
 /// A certificate with its key, both as PEM files in one directory.
-pub struct Identity {
+pub(crate) struct Identity {
     /// The certificate.
-    pub certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     /// The key.
-    pub key: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 impl Authority {
     /// Makes one.
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let key = new_key().expect("make a key");
         let certificate = self_signed(name, &key).expect("sign");
         Self { certificate, key }
     }
 
     /// Writes its certificate.
-    pub fn write(&self, path: &Path) {
+    pub(crate) fn write(&self, path: &Path) {
         std::fs::write(path, self.certificate.to_pem().expect("PEM")).expect("write");
     }
 
     /// Issues a certificate for `name` as files `name.crt` and `name.key`.
-    pub fn issue(&self, directory: &Path, name: &str, version: Version) -> Identity {
+    pub(crate) fn issue(&self, directory: &Path, name: &str, version: Version) -> Identity {
         let key = new_key().expect("make a key");
         let certificate = self.sign(name, &key, version).expect("sign");
         let identity = Identity {

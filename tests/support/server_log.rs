@@ -44,22 +44,35 @@ pub(crate) fn starts(log: &str) -> usize {
 
 /// The members of each view that the log tells of, in the group's order, as node names.
 pub(crate) fn views(log: &str) -> Vec<Vec<String>> {
+    let names = |view: Vec<Member>| view.into_iter().map(|(_, name)| name).collect();
+    members_of_views(log).into_iter().map(names).collect()
+}
+
+/// The ids of the members of the last view, in the group's order.
+pub(crate) fn member_ids(log: &str) -> Vec<String> {
+    let last = members_of_views(log).pop().unwrap_or_default();
+    last.into_iter().map(|(id, _)| id).collect()
+}
+
+/// An id and a name.
+type Member = (String, String);
+
+fn members_of_views(log: &str) -> Vec<Vec<Member>> {
     let mut views = Vec::new();
     let mut lines = log.lines();
     while let Some(line) = lines.next() {
         if line.contains("members(") && line.trim_end().ends_with("):") {
-            let members = lines.by_ref().map_while(member_name).collect();
-            views.push(members);
+            views.push(lines.by_ref().map_while(member).collect());
         }
     }
     views
 }
 
-/// The name in an indented line like `0: 5c8e1a1c-c7a5-11f0-…, n1`.
-fn member_name(line: &str) -> Option<String> {
+/// What is in an indented line like `0: 5c8e1a1c-c7a5-11f0-…, n1`.
+fn member(line: &str) -> Option<Member> {
     let (index, rest) = line.trim().split_once(": ")?;
     index.parse::<usize>().ok()?;
-    rest.split_once(", ").map(|(_, name)| name.to_owned())
+    rest.split_once(", ").map(|(id, name)| (id.to_owned(), name.to_owned()))
 }
 
 #[cfg(test)]
@@ -82,6 +95,8 @@ View:
     #[test]
     fn the_members_of_a_view_are_told_in_order() {
         assert_eq!(views(LOG), [["n1", "galera-sst-host"]]);
+        let ids = ["a9af70b9-e6aa-11f1-8747-7b59cc33b5c6", "a9cc1d2e-e6aa-11f1-bf78-6f8eb7faa941"];
+        assert_eq!(member_ids(LOG), ids);
     }
 
     #[test]

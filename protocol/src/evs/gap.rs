@@ -2,7 +2,6 @@
 
 use super::message::{Body, Flags, Gap, Header, Message};
 use super::receive::Incoming;
-use super::sending::Window;
 use super::state::{Pending, StateKind};
 use super::{Evs, FifoSeqno, Seqno};
 use crate::id::NodeId;
@@ -73,12 +72,7 @@ impl Evs {
             return;
         }
         if self.state.kind() == StateKind::Operational {
-            if !self.is_queue_empty() {
-                // No answer if the window is full: gaps that answer gaps would never end.
-                self.drain_queue(Window::Limit(self.config.send_window));
-            } else {
-                self.complete(self.map.highest_seen());
-            }
+            self.owe_for_gap();
         }
         self.propose_after_progress(before);
     }

@@ -39,7 +39,8 @@ impl Evs {
     pub(super) fn enter_gather(&mut self, announce: Announce) {
         let from = self.state.kind();
         if from == StateKind::Operational {
-            // Messages belong to the view they were accepted in.
+            // Messages belong to the view they were accepted in, and so do answers.
+            self.pay();
             self.drain_queue(Window::Ignored);
         }
         if self.state.kind() == StateKind::Closed {

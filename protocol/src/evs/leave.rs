@@ -25,6 +25,7 @@ impl Evs {
     }
 
     fn leave(&mut self) {
+        self.pay();
         self.drain_queue(Window::Ignored);
         // Without something new to acknowledge the others could wait for a whole period.
         self.send_empty();

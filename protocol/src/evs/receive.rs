@@ -60,7 +60,12 @@ impl Evs {
         if incoming.source == self.me {
             return;
         }
-        if !self.nodes.contains(&incoming.source) {
+        let is_known = self.nodes.contains(&incoming.source);
+        if !is_known || incoming.message.body.message_type().is_membership() {
+            // What changes the membership comes after the answer to what came before it.
+            self.pay();
+        }
+        if !is_known {
             if !incoming.is_delegated {
                 self.handle_foreign(incoming);
             }

@@ -3,7 +3,6 @@
 use super::input_map::Held;
 use super::message::{Body, Flags, User};
 use super::receive::Incoming;
-use super::sending::Window;
 use super::seqno::Range;
 use super::state::StateKind;
 use super::{Evs, Seqno, Step};
@@ -34,12 +33,10 @@ impl Evs {
         if !is_retransmission {
             self.request_hole(source, index);
         }
-        self.answer(before, wants_more);
-        if !self.drain_queue(Window::Limit(self.config.send_window)) {
-            // Two members with full windows would otherwise wait for each other. A GAP is never
-            // answered so: two of them would send GAPs for ever.
-            self.send_acknowledgement();
+        if self.state.kind() == StateKind::Operational {
+            return self.owe_for_user(before.aru, wants_more);
         }
+        self.answer(before.aru, !wants_more);
         if !is_retransmission {
             self.propose_after_progress(before);
         }
@@ -89,20 +86,6 @@ impl Evs {
         let Range { lowest_unseen, highest_seen } = self.map.range(index);
         if highest_seen > lowest_unseen {
             self.request_retransmission(source, source, lowest_unseen, highest_seen);
-        }
-    }
-
-    /// Nobody may have to wait for us: use up the numbers that others have used, or say what we
-    /// have.
-    fn answer(&mut self, before: Before, wants_more: bool) {
-        if !self.is_queue_empty() {
-            return;
-        }
-        let completes = matches!(self.state.kind(), StateKind::Operational | StateKind::Gather);
-        if completes && !wants_more && self.last_sent() < self.map.highest_seen() {
-            self.complete(self.map.highest_seen());
-        } else if self.map.aru() != before.aru {
-            self.send_acknowledgement();
         }
     }
 

@@ -6,6 +6,19 @@ use crate::time::Instant;
 use crate::{evs, gcs, gmcast, pc};
 
 impl Member {
+    /// Answers what came in since the last answer.
+    pub(super) fn end_batch(&mut self) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        let now = self.now;
+        while let Some(output) = self.layers.evs.poll_output() {
+            self.perform_evs(now, output);
+            self.settle(now);
+        }
+        self.leave_if_calm(now);
+    }
+
     /// Moves outputs until every layer is quiet, the uppermost layer first.
     pub(super) fn settle(&mut self, now: Instant) {
         while self.phase != Phase::Ended {
@@ -13,7 +26,7 @@ impl Member {
                 self.perform_gcs(now, output);
             } else if let Some(output) = self.layers.pc.poll_output() {
                 self.perform_pc(now, output);
-            } else if let Some(output) = self.layers.evs.poll_output() {
+            } else if let Some(output) = self.layers.evs.poll_within_batch() {
                 self.perform_evs(now, output);
             } else if let Some(output) = self.layers.gmcast.poll_output() {
                 self.perform_gmcast(now, output);

@@ -1,6 +1,6 @@
 //! Random lives: whatever can happen to a group happens, then everything is well again.
 
-use galera_protocol::gcs::Request;
+use galera_protocol::gcs::{Conditions, Request};
 use galera_protocol::id::Segment;
 use galera_protocol::member::{Command, EndReason};
 use galera_protocol::planted::{Bug, Planted};
@@ -212,7 +212,7 @@ impl Life {
                 donors: String::new(),
                 method: "mariabackup".into(),
                 address: "10.0.0.9:4444/xtrabackup_sst//1".into(),
-                conditions: Default::default(),
+                conditions: Conditions::default(),
             }),
         };
         self.world.command(guest, command);

@@ -1,6 +1,7 @@
 //! Machines, lines between them, and a clock that jumps from one event to the next.
 
 mod machines;
+mod reading;
 mod sight;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,9 @@ use galera_protocol::pc;
 use galera_protocol::testing::Random;
 use galera_protocol::time::{Duration, Instant};
 
+use self::reading::Reading;
 use crate::coverage::Coverage;
+
 use crate::operator::Cause;
 use crate::oracle::{Checked, Oracle};
 use crate::process::{Machine, Process};
@@ -41,6 +44,7 @@ pub(crate) struct World {
     pub(crate) seed: u64,
     pub(crate) now: Instant,
     pub(crate) random: Random,
+    reading: Reading,
     pub(crate) tcp: Tcp,
     pub(crate) machines: Vec<Machine>,
     pub(crate) oracle: Oracle,
@@ -70,6 +74,7 @@ impl World {
             seed,
             now: Instant::ZERO,
             random: Random::new(seed),
+            reading: Reading::new(seed),
             tcp: Tcp::new(seed ^ 0x7c9),
             machines: Vec::new(),
             oracle: Oracle::default(),
@@ -194,29 +199,20 @@ impl World {
         if process.run != to.run || !process.is_running() {
             return;
         }
-        if process.is_frozen {
-            process.inbox.push_back((link, heard));
-        } else {
-            self.hear(to.host, link, heard);
+        let is_frozen = process.is_frozen;
+        if !is_frozen && !self.reads_in_batches(to.host) {
+            return self.hear(to.host, link, heard);
+        }
+        let Some(process) = self.machines[to.host].process.as_mut() else { return };
+        let is_first = process.inbox.is_empty();
+        process.inbox.push_back((link, heard));
+        if is_first && !is_frozen {
+            self.read_later(to);
         }
     }
 
     fn hear(&mut self, host: Host, link: LinkId, heard: Heard) {
-        let input = match heard {
-            Heard::Connected { to, port } => gmcast::Input::Connected {
-                link,
-                local: SocketAddr::new(address(host).ip(), port),
-                remote: address(to),
-            },
-            Heard::Accepted { from, port } => gmcast::Input::Accepted {
-                link,
-                local: address(host),
-                remote: SocketAddr::new(address(from).ip(), port),
-            },
-            Heard::Frame(body) => gmcast::Input::Frame { link, body },
-            Heard::Closed(end) => gmcast::Input::Closed { link, end },
-        };
-        self.input(host, Input::Link(input));
+        self.input(host, Input::Link(input_of(host, link, heard)));
     }
 
     fn input(&mut self, host: Host, input: Input) {
@@ -369,5 +365,22 @@ fn host_at(address: SocketAddr) -> Option<Host> {
             usize::from(ip.octets()[3]).checked_sub(1)
         }
         IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
+fn input_of(host: Host, link: LinkId, heard: Heard) -> gmcast::Input {
+    match heard {
+        Heard::Connected { to, port } => gmcast::Input::Connected {
+            link,
+            local: SocketAddr::new(address(host).ip(), port),
+            remote: address(to),
+        },
+        Heard::Accepted { from, port } => gmcast::Input::Accepted {
+            link,
+            local: address(host),
+            remote: SocketAddr::new(address(from).ip(), port),
+        },
+        Heard::Frame(body) => gmcast::Input::Frame { link, body },
+        Heard::Closed(end) => gmcast::Input::Closed { link, end },
     }
 }

@@ -10,6 +10,9 @@ const order = lanes.map((_, lane) => lane).sort((a, b) => (lanes[a] === "others"
 const rank = lanes.map((_, lane) => order.indexOf(lane));
 let rows = [], scale = 18, offset = 0, mode = "even", selected = -1, hits = null, query = "", pending = false;
 let width = 0, height = 0;
+const VIEWS = DATA.notes.filter(note => note.view !== undefined);
+const LAYERS = Object.keys(COLOURS), LAYER_NUMBER = Object.fromEntries(LAYERS.map((layer, number) => [layer, number]));
+const WRONG_COLOUR = "#b00020";
 
 function isQuiet(row) {
   return row[LAYER] === "gmcast" && row[KIND] === "KEEPALIVE"
@@ -58,11 +61,10 @@ function paint() {
 }
 
 function paintBands() {
-  const views = DATA.notes.filter(note => note.view !== undefined);
   const column = (width - LEFT) / Math.max(1, lanes.length);
-  views.forEach((view, index) => {
+  VIEWS.forEach((view, index) => {
     const from = Math.max(TOP, y(placeOfTime(view.t)));
-    const next = views[index + 1];
+    const next = VIEWS[index + 1];
     const to = Math.min(height, next ? y(placeOfTime(next.t)) : y(extent()));
     if (to <= TOP || from >= height || to <= from) return;
     context.fillStyle = BANDS[index % BANDS.length];
@@ -89,12 +91,13 @@ function receiver(transfer) {
   for (const note of DATA.notes) { if (note.t > transfer.t) break; if (note.status === "JOINER") lane = note.lane; }
   return lane;
 }
+for (const transfer of DATA.transfers) transfer.lane = receiver(transfer);
 
 function paintTransfers() {
   for (const transfer of DATA.transfers) {
     const from = y(placeOfTime(transfer.t)), to = y(placeOfTime(transfer.end) + (mode === "even" ? 1 : 0));
     if (to < TOP || from > height) continue;
-    const top = Math.max(from, TOP), size = Math.max(3, Math.min(to, height) - top), at = x(receiver(transfer));
+    const top = Math.max(from, TOP), size = Math.max(3, Math.min(to, height) - top), at = x(transfer.lane);
     context.fillStyle = "#f2994acc"; context.fillRect(at - SST_WIDTH / 2, top, SST_WIDTH, size);
     if (size > 14 || transfer.bytes > 1e6) {
       context.fillStyle = "#8a3f06";
@@ -104,38 +107,53 @@ function paintTransfers() {
 }
 function bytes(count) { return count >= 1 << 20 ? (count / (1 << 20)).toFixed(1) + " MiB" : count >= 1024 ? (count / 1024).toFixed(1) + " KiB" : count + " B"; }
 
+// Of rows that lie on each other only so many are drawn that every few pixels have one of each kind.
+// Lines are rectangles and the heads of a colour one path: a canvas is slow per path, not per rectangle.
 function paintRows() {
   const first = Math.max(0, seek(offset - 1)), last = Math.min(rows.length, seek(offset + (height - TOP) / scale + 1));
-  let labelled = -100; const drawn = new Map();
+  const drawn = new Int32Array(lanes.length * lanes.length * (LAYERS.length + 1)).fill(-1);
+  const paths = new Map(), labels = [], across = lanes.map((_, lane) => x(lane));
+  const step = mode === "even" && scale < 1 ? scale < 0.2 ? 4 : 2 : 1;
+  let labelled = -100;
   for (let index = first; index < last; index++) {
     const row = rows[index], at = y(place(index));
     if (at < TOP - 2) continue;
-    // Two equal arrows on one line of pixels are one.
-    const key = row[FROM] * 4096 + row[TO] * 8 + row[LAYER].length, line = Math.round(at);
+    const layer = LAYER_NUMBER[row[LAYER]] ?? LAYERS.length, line = Math.round(at / step) * step;
+    const key = (row[FROM] * lanes.length + row[TO]) * (LAYERS.length + 1) + layer;
     const isSpecial = index === selected || row[WRONG] || hits && hits.has(row[NUMBER]);
-    if (drawn.get(key) === line && !isSpecial) continue;
-    drawn.set(key, line);
-    paintArrow(row, at, index);
-    if (at - labelled >= 13) { paintLabel(row, at, index); labelled = at; }
+    if (drawn[key] === line && !isSpecial) continue;
+    drawn[key] = line;
+    if (isSpecial) paintMark(row, at, index);
+    addArrow(paths, row, Math.round(across[row[FROM]]), Math.round(across[row[TO]]), line);
+    if (at - labelled >= 13) { labels.push([row, at]); labelled = at; }
   }
+  for (const [colour, { lines, heads }] of paths) {
+    context.fillStyle = colour;
+    for (let line = 0; line < lines.length; line += 3) context.fillRect(lines[line], lines[line + 1], lines[line + 2], 1);
+    context.fill(heads);
+  }
+  for (const [row, at] of labels) paintLabel(row, at);
 }
 
-function paintArrow(row, at, index) {
-  const colour = row[WRONG] ? "#b00020" : COLOURS[row[LAYER]] || "#555";
-  const from = x(row[FROM]), to = x(row[TO]), isHit = hits && hits.has(row[NUMBER]);
-  if (index === selected || isHit) {
-    context.fillStyle = index === selected ? "#0b61d833" : "#ffd66688";
-    context.fillRect(LEFT, at - Math.max(3, Math.min(scale, 16) / 2), width - LEFT, Math.max(6, Math.min(scale, 16)));
-  }
-  context.strokeStyle = context.fillStyle = colour; context.lineWidth = index === selected ? 2 : 1;
-  context.beginPath();
-  if (row[FROM] === row[TO]) { context.arc(from, at, 3, 0, 7); context.stroke(); return; }
-  context.moveTo(from, at); context.lineTo(to, at); context.stroke();
+function paintMark(row, at, index) {
+  if (index !== selected && !(hits && hits.has(row[NUMBER]))) return;
+  context.fillStyle = index === selected ? "#0b61d833" : "#ffd66688";
+  context.fillRect(LEFT, at - Math.max(3, Math.min(scale, 16) / 2), width - LEFT, Math.max(6, Math.min(scale, 16)));
+}
+
+function addArrow(paths, row, from, to, at) {
+  const colour = row[WRONG] ? WRONG_COLOUR : COLOURS[row[LAYER]] || "#555";
+  let path = paths.get(colour);
+  if (!path) paths.set(colour, path = { lines: [], heads: new Path2D() });
+  if (from === to) { path.lines.push(from - 2, at - 1, 5, from - 2, at, 5, from - 2, at + 1, 5); return; }
+  path.lines.push(Math.min(from, to), at, Math.abs(to - from));
+  // Where rows lie on each other their heads would be a smear.
+  if (mode === "even" && scale < 2) return;
   const way = Math.sign(to - from);
-  context.beginPath(); context.moveTo(to, at); context.lineTo(to - way * 7, at - 3.5); context.lineTo(to - way * 7, at + 3.5); context.fill();
+  path.heads.moveTo(to, at + 0.5); path.heads.lineTo(to - way * 7, at - 3); path.heads.lineTo(to - way * 7, at + 4); path.heads.closePath();
 }
 
-function paintLabel(row, at, index) {
+function paintLabel(row, at) {
   context.fillStyle = "#5d6879"; context.font = "11px ui-monospace, monospace";
   context.fillText(clock(row[TIME]), 6, at);
   context.font = "11px system-ui, sans-serif";

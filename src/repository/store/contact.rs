@@ -28,6 +28,11 @@ impl NoContact {
         causes::find(error)
     }
 
+    /// True if TLS is what an error comes from: no command that ends with it may call it anything else.
+    pub fn is_refusal_behind(error: &(dyn std::error::Error + 'static)) -> bool {
+        Self::behind(error).is_some_and(|contact| contact.exit_code() == ExitCode::Refused)
+    }
+
     /// The exit code of a command that ends for this.
     pub fn exit_code(&self) -> ExitCode {
         self.0.exit_code()
@@ -131,10 +136,8 @@ fn cause_of(error: &HttpError) -> Option<Cause> {
     if causes::all(error).any(|cause| cause.to_string().contains(LOOKUP_FAILED)) {
         return Some(Cause::Unresolved);
     }
-    match probe::of_connect(causes::find(error)?) {
-        Cause::Other(_) => None,
-        known => Some(known),
-    }
+    let cause = probe::of_connect(causes::find(error)?);
+    (!matches!(cause, Cause::Other(_))).then_some(cause)
 }
 
 /// How the standard library begins the error of a name that was not found.

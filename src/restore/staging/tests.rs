@@ -17,7 +17,7 @@ fn put(directory: &Path, names: &[&str]) {
 
 fn inside(target: &Path, force: bool) -> Staging {
     let place = target.join(PARTIAL);
-    let lock = make_place(&place).expect("makes a place");
+    let lock = make_place(&place, Leftovers::Remove).expect("makes a place");
     Staging { target: target.to_path_buf(), place, kind: Kind::Inside, force, _lock: lock }
 }
 
@@ -25,7 +25,7 @@ fn inside(target: &Path, force: bool) -> Staging {
 fn a_new_directory_appears_with_its_content() {
     let parent = tempfile::tempdir().expect("a directory");
     let target = parent.path().join("above/mysql");
-    let staging = Staging::claim(&target, false).expect("claims");
+    let staging = Staging::claim(&target, false, Leftovers::Remove).expect("claims");
     put(staging.place(), &["ibdata1"]);
     assert!(!target.exists());
     staging.publish().expect("publishes");
@@ -38,9 +38,9 @@ fn an_empty_directory_is_taken_and_a_full_one_is_not() {
     let parent = tempfile::tempdir().expect("a directory");
     let target = parent.path().join("mysql");
     put(&target, &[]);
-    Staging::claim(&target, false).expect("claims").discard();
+    Staging::claim(&target, false, Leftovers::Remove).expect("claims").discard();
     put(&target, &["ibdata1"]);
-    let error = Staging::claim(&target, false).expect_err("refuses");
+    let error = Staging::claim(&target, false, Leftovers::Remove).expect_err("refuses");
     assert!(matches!(error, RestoreError::Occupied { .. }));
     assert_eq!(names(parent.path()), ["mysql"]);
 }
@@ -49,7 +49,7 @@ fn an_empty_directory_is_taken_and_a_full_one_is_not() {
 fn a_directory_filled_meanwhile_is_not_replaced() {
     let parent = tempfile::tempdir().expect("a directory");
     let target = parent.path().join("mysql");
-    let staging = Staging::claim(&target, false).expect("claims");
+    let staging = Staging::claim(&target, false, Leftovers::Remove).expect("claims");
     put(staging.place(), &["new"]);
     put(&target, &["somebody else's"]);
     let error = staging.publish().expect_err("refuses");
@@ -63,7 +63,7 @@ fn force_swaps_old_and_new() {
     let parent = tempfile::tempdir().expect("a directory");
     let target = parent.path().join("mysql");
     put(&target, &["old"]);
-    let staging = Staging::claim(&target, true).expect("claims");
+    let staging = Staging::claim(&target, true, Leftovers::Remove).expect("claims");
     put(staging.place(), &["new"]);
     assert_eq!(names(&target), ["old"]);
     staging.publish().expect("publishes");
@@ -76,7 +76,7 @@ fn a_swap_also_works_in_two_steps() {
     let parent = tempfile::tempdir().expect("a directory");
     let target = parent.path().join("mysql");
     put(&target, &["old"]);
-    let staging = Staging::claim(&target, true).expect("claims");
+    let staging = Staging::claim(&target, true, Leftovers::Remove).expect("claims");
     put(staging.place(), &["new"]);
     staging.replace_in_two_steps().expect("replaces");
     assert_eq!(names(&target), ["new"]);
@@ -87,9 +87,9 @@ fn a_swap_also_works_in_two_steps() {
 fn two_restores_never_share_a_place() {
     let parent = tempfile::tempdir().expect("a directory");
     let target = parent.path().join("mysql");
-    let first = Staging::claim(&target, false).expect("claims");
+    let first = Staging::claim(&target, false, Leftovers::Remove).expect("claims");
     put(first.place(), &["ibdata1"]);
-    let error = Staging::claim(&target, false).expect_err("refuses");
+    let error = Staging::claim(&target, false, Leftovers::Remove).expect_err("refuses");
     assert!(matches!(error, RestoreError::Busy { .. }));
     assert_eq!(names(first.place()), ["ibdata1"]);
 }
@@ -99,7 +99,7 @@ fn what_an_interrupted_restore_left_is_cleared() {
     let parent = tempfile::tempdir().expect("a directory");
     let target = parent.path().join("mysql");
     put(&parent.path().join("mysql.partial/db"), &["t.ibd"]);
-    let staging = Staging::claim(&target, false).expect("claims");
+    let staging = Staging::claim(&target, false, Leftovers::Remove).expect("claims");
     assert!(names(staging.place()).is_empty());
 }
 
@@ -109,7 +109,8 @@ fn a_link_in_the_place_is_refused() {
     let elsewhere = parent.path().join("elsewhere");
     put(&elsewhere, &["precious"]);
     std::os::unix::fs::symlink(&elsewhere, parent.path().join("mysql.partial")).expect("links");
-    let error = Staging::claim(&parent.path().join("mysql"), false).expect_err("refuses");
+    let error = Staging::claim(&parent.path().join("mysql"), false, Leftovers::Remove)
+        .expect_err("refuses");
     assert!(matches!(error, RestoreError::Create { .. }));
     assert_eq!(names(&elsewhere), ["precious"]);
 }

@@ -1,5 +1,6 @@
 //! The files of a data directory, in a directory that somebody else publishes or removes.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use galera_protocol::xbstream::EntryPath;
 use super::tree::Tree;
 use super::writer::{FileWriter, Writers};
 use crate::pipeline::manifest::Manifest;
-use crate::sink::{Entry, Needs, Piece, Receipt, Sink, SinkError, SinkFile, blocking};
+use crate::sink::{Cursor, Entry, Needs, Piece, Receipt, Sink, SinkError, SinkFile, blocking};
 
 /// Fills a directory.
 #[derive(Debug)]
@@ -70,6 +71,34 @@ impl Contents {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// As [`Sink::create`], but fails if there is a file of that name.
+    pub(super) async fn create_new(&mut self, entry: &Entry) -> Result<DatadirFile, SinkError> {
+        let path = entry.path.clone();
+        let file = self.change(&entry.path, move |tree| tree.create_new(&path)).await?;
+        Ok(self.open(file, entry))
+    }
+
+    /// Takes a name that nobody has.
+    pub(super) async fn claim(&self, path: &EntryPath) -> Result<(), SinkError> {
+        let claimed = path.clone();
+        self.change(path, move |tree| tree.create_new(&claimed).map(drop)).await
+    }
+
+    /// Removes files, and the directories that were made for them.
+    pub(super) async fn take_back(&self, paths: BTreeSet<EntryPath>) -> Result<(), SinkError> {
+        let Some(first) = paths.first().cloned() else { return Ok(()) };
+        let take_back = move |tree: &mut Tree| {
+            paths.iter().try_for_each(|path| tree.remove(path))?;
+            tree.remove_directories()
+        };
+        self.change(&first, take_back).await
+    }
+
+    fn open(&mut self, file: File, entry: &Entry) -> DatadirFile {
+        let writer = self.writers.open(file, &entry.path);
+        DatadirFile::new(writer, Arc::clone(&self.stored_bytes))
+    }
+
     /// Runs a change of names beside the runtime; what it is about names it in an error.
     async fn change<T: Send + 'static>(
         &self,
@@ -98,8 +127,7 @@ impl Sink for Contents {
     async fn create(&mut self, entry: &Entry) -> Result<DatadirFile, SinkError> {
         let path = entry.path.clone();
         let file = self.change(&entry.path, move |tree| tree.create(&path)).await?;
-        let writer = self.writers.open(file, &entry.path);
-        Ok(DatadirFile::new(writer, Arc::clone(&self.stored_bytes)))
+        Ok(self.open(file, entry))
     }
 
     async fn rename(&mut self, from: &EntryPath, to: &EntryPath) -> Result<(), SinkError> {
@@ -127,43 +155,28 @@ impl Sink for Contents {
 pub struct DatadirFile {
     writer: FileWriter,
     stored_bytes: Arc<AtomicU64>,
-    position: u64,
-    size: u64,
+    cursor: Cursor,
 }
 
 impl SinkFile for DatadirFile {
     async fn write(&mut self, piece: Piece) -> Result<(), SinkError> {
+        let offset = self.cursor.pass(&piece);
         match piece {
             Piece::Data(bytes) => {
-                let (offset, length) = (self.position, bytes.len() as u64);
-                self.advance(length);
-                self.stored_bytes.fetch_add(length, Ordering::Relaxed);
+                self.stored_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 self.writer.write(offset, bytes).await
             }
-            Piece::Hole(length) => {
-                self.advance(length);
-                Ok(())
-            }
-            Piece::Seek(offset) => {
-                self.position = offset;
-                Ok(())
-            }
+            Piece::Hole(_) | Piece::Seek(_) => Ok(()),
         }
     }
 
     async fn finish(self) -> Result<(), SinkError> {
-        self.writer.finish(self.size).await
+        self.writer.finish(self.cursor.size()).await
     }
 }
 
 impl DatadirFile {
-    pub(super) fn new(writer: FileWriter, stored_bytes: Arc<AtomicU64>) -> Self {
-        Self { writer, stored_bytes, position: 0, size: 0 }
-    }
-
-    /// A seek alone does not make a file longer, a hole does.
-    fn advance(&mut self, length: u64) {
-        self.position = self.position.saturating_add(length);
-        self.size = self.size.max(self.position);
+    fn new(writer: FileWriter, stored_bytes: Arc<AtomicU64>) -> Self {
+        Self { writer, stored_bytes, cursor: Cursor::default() }
     }
 }

@@ -2,15 +2,13 @@
 //! into place, and what was there before is never touched.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
 
 use galera_protocol::xbstream::EntryPath;
 use rustix::fs::{Mode, OFlags};
 
+use super::contents::Contents;
 use super::tree::Tree;
-use super::writer::Writers;
 use super::{DatadirFile, create_error};
 use crate::pipeline::manifest::Manifest;
 use crate::sink::{Entry, Needs, Receipt, Sink, SinkError, blocking};
@@ -30,11 +28,9 @@ pub struct ExtractOptions {
 #[derive(Debug)]
 pub struct Extract {
     options: ExtractOptions,
-    tree: Arc<Mutex<Tree>>,
-    writers: Writers,
+    contents: Contents,
     /// The files that are ours, and so may be replaced.
     made: BTreeSet<EntryPath>,
-    stored_bytes: Arc<std::sync::atomic::AtomicU64>,
     tell: fn(&EntryPath),
 }
 
@@ -44,14 +40,8 @@ impl Extract {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(&options.target, flags, Mode::empty())
             .map_err(|errno| create_error(&options.target, errno.into()))?;
-        Ok(Self {
-            writers: Writers::start(&options.target, options.sync),
-            tree: Arc::new(Mutex::new(Tree::new(root))),
-            made: BTreeSet::new(),
-            stored_bytes: Arc::default(),
-            tell: |_| {},
-            options,
-        })
+        let contents = Contents::new(&options.target, Tree::new(root), options.sync);
+        Ok(Self { options, contents, made: BTreeSet::new(), tell: |_| {} })
     }
 
     /// Has somebody told of each file that is opened.
@@ -61,30 +51,10 @@ impl Extract {
 
     /// Waits until everything is written, and synced if asked for.
     pub async fn finish(self) -> Result<(), SinkError> {
-        self.writers.drain().await?;
-        if !self.options.sync {
-            return Ok(());
-        }
-        let target = self.options.target.clone();
-        self.change(&target, Tree::sync_directories).await
-    }
-
-    async fn change<T: Send + 'static>(
-        &self,
-        about: &Path,
-        change: impl FnOnce(&mut Tree) -> io::Result<T> + Send + 'static,
-    ) -> Result<T, SinkError> {
-        let tree = Arc::clone(&self.tree);
-        let changed = blocking(move || {
-            // The lock only keeps threads apart; a tree is whole after every call.
-            change(&mut tree.lock().unwrap_or_else(PoisonError::into_inner))
-        });
-        let target = about.display().to_string();
-        changed.await.map_err(|source| SinkError::Write { target, source })
-    }
-
-    fn path(&self, path: &EntryPath) -> PathBuf {
-        self.options.target.join(path.to_string())
+        self.contents.flush().await?;
+        let target = self.options.target.display().to_string();
+        let synced = blocking(move || self.contents.sync_directories()).await;
+        synced.map_err(|source| SinkError::Write { target, source })
     }
 }
 
@@ -96,43 +66,34 @@ impl Sink for Extract {
     }
 
     async fn create(&mut self, entry: &Entry) -> Result<DatadirFile, SinkError> {
-        let (path, target) = (entry.path.clone(), self.path(&entry.path));
-        let is_ours = self.made.contains(&path);
-        let create = move |tree: &mut Tree| {
-            if is_ours { tree.create(&path) } else { tree.create_new(&path) }
+        let file = if self.made.contains(&entry.path) {
+            self.contents.create(entry).await?
+        } else {
+            self.contents.create_new(entry).await?
         };
-        let file = self.change(&target, create).await?;
         (self.tell)(&entry.path);
         self.made.insert(entry.path.clone());
-        let writer = self.writers.open(file, &entry.path);
-        Ok(DatadirFile::new(writer, Arc::clone(&self.stored_bytes)))
+        Ok(file)
     }
 
     async fn rename(&mut self, from: &EntryPath, to: &EntryPath) -> Result<(), SinkError> {
-        let target = self.path(to);
         if !self.made.contains(to) {
-            // Claims the name, so that nothing of somebody else's is replaced.
-            let claimed = to.clone();
-            self.change(&target, move |tree| tree.create_new(&claimed)).await?;
+            // So that nothing of somebody else's is replaced.
+            self.contents.claim(to).await?;
         }
-        let (old, new) = (from.clone(), to.clone());
-        self.change(&target, move |tree| tree.rename(&old, &new)).await?;
+        self.contents.rename(from, to).await?;
         self.made.remove(from);
         self.made.insert(to.clone());
         Ok(())
     }
 
     async fn remove(&mut self, path: &EntryPath) -> Result<(), SinkError> {
-        if !self.made.remove(path) {
-            return Ok(());
-        }
-        let (target, gone) = (self.path(path), path.clone());
-        self.change(&target, move |tree| tree.remove(&gone)).await
+        if self.made.remove(path) { self.contents.remove(path).await } else { Ok(()) }
     }
 
     async fn commit(self, _: Manifest) -> Result<Receipt, SinkError> {
         let location = self.options.target.display().to_string();
-        let stored_bytes = self.stored_bytes.load(std::sync::atomic::Ordering::Relaxed);
+        let stored_bytes = self.contents.stored_bytes();
         self.finish().await?;
         Ok(Receipt::new(location, stored_bytes))
     }
@@ -140,18 +101,11 @@ impl Sink for Extract {
     async fn abort(self) {
         if self.options.keep_on_failure {
             // What arrived is written out; an error is not worse than the one that brought us here.
-            let _ = self.writers.drain().await;
+            let _ = self.contents.flush().await;
             return;
         }
-        self.writers.stop();
-        let (made, target) = (self.made.clone(), self.options.target.clone());
-        let removed = self.change(&target, move |tree| {
-            for path in &made {
-                tree.remove(path)?;
-            }
-            tree.remove_directories()
-        });
-        if let Err(error) = removed.await {
+        self.contents.stop();
+        if let Err(error) = self.contents.take_back(self.made).await {
             tracing::warn!(%error, "remove what was extracted");
         }
     }

@@ -3,18 +3,16 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::Mode;
 
 use super::grastate::Grastate;
+use super::ground::{LOST_AND_FOUND, PARTIAL, beside, is_mount_point, lock, remove_tree, sync};
 use super::tree::Tree;
 use super::{DIRECTORY_MODE, create_error};
 use crate::sink::SinkError;
-
-/// What a fresh file system may have at its top.
-const LOST_AND_FOUND: &str = "lost+found";
 
 /// A claimed target.
 #[derive(Debug)]
@@ -77,19 +75,13 @@ impl Place {
 
     /// Removes what was built.
     pub(super) fn discard(&self) {
-        match fs::remove_dir_all(&self.building) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                let directory = self.building.display();
-                tracing::warn!(%directory, %error, "remove unfinished data directory");
-            }
-            Ok(()) | Err(_) => {}
-        }
+        remove_tree(&self.building);
     }
 
     /// Replaces an empty directory, and fails on any other.
     fn rename(&self) -> io::Result<()> {
         fs::rename(&self.building, &self.target)?;
-        let synced = parent(&self.target).and_then(sync_directory);
+        let synced = parent(&self.target).and_then(sync);
         if synced.is_err() {
             // What may not survive a power cut must not be taken for a backup.
             fs::rename(&self.target, &self.building)?;
@@ -112,7 +104,7 @@ impl Place {
                 return Err(error);
             }
         }
-        sync_directory(&self.target)?;
+        sync(&self.target)?;
         fs::remove_dir(&self.building)
     }
 }
@@ -137,7 +129,7 @@ impl Kind {
         if !metadata.is_dir() {
             return Err(occupied());
         }
-        let is_mount = is_mount_point(target, &metadata).map_err(|e| create_error(target, e))?;
+        let is_mount = is_mount_point(target);
         let kind = if is_mount { Self::Inside } else { Self::Beside };
         let ours = kind.building(target).map_err(|error| create_error(target, error))?;
         for entry in fs::read_dir(target).map_err(|error| create_error(target, error))? {
@@ -152,26 +144,13 @@ impl Kind {
 
     fn building(self, target: &Path) -> io::Result<PathBuf> {
         match self {
-            Self::Inside => Ok(target.join(".partial")),
+            Self::Inside => Ok(target.join(PARTIAL)),
             Self::Beside => {
                 let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-                let mut name = name.to_os_string();
-                name.push(".partial");
-                Ok(target.with_file_name(name))
+                Ok(beside(&target.with_file_name(name), PARTIAL))
             }
         }
     }
-}
-
-/// A mount point differs from its parent in device; a bind mount of the same device does not, and is
-/// found by the kernel's own list.
-fn is_mount_point(target: &Path, metadata: &fs::Metadata) -> io::Result<bool> {
-    if fs::metadata(parent(target)?)?.dev() != metadata.dev() {
-        return Ok(true);
-    }
-    let target = fs::canonicalize(target)?;
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    Ok(mounts.lines().any(|line| line.split(' ').nth(4).map(Path::new) == Some(&target)))
 }
 
 fn parent(target: &Path) -> io::Result<&Path> {
@@ -180,18 +159,6 @@ fn parent(target: &Path) -> io::Result<&Path> {
         Some(parent) => Ok(parent),
         None => Err(io::ErrorKind::InvalidInput.into()),
     }
-}
-
-/// Opens a directory and claims it against other processes.
-fn lock(directory: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let handle = rustix::fs::open(directory, flags, Mode::empty())?;
-    rustix::fs::flock(&handle, FlockOperation::NonBlockingLockExclusive)?;
-    Ok(handle)
-}
-
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    fs::File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]
@@ -235,15 +202,5 @@ mod tests {
         assert_eq!(names(place.building()), ["db", "grastate.dat", "ibdata1"]);
         place.discard();
         assert_eq!(names(directory.path()), ["grastate.dat", LOST_AND_FOUND]);
-    }
-
-    #[test]
-    fn a_mount_point_is_told_from_a_directory() {
-        let proc = Path::new("/proc");
-        let metadata = fs::metadata(proc).expect("mounted everywhere");
-        assert!(is_mount_point(proc, &metadata).expect("readable"));
-        let directory = tempfile::tempdir().expect("temporary directory");
-        let metadata = fs::metadata(directory.path()).expect("there");
-        assert!(!is_mount_point(directory.path(), &metadata).expect("readable"));
     }
 }

@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use super::bench::{Bench, Seen, bodies, deliveries, node, user_body, words};
 use crate::evs::message::{Body, Flags, Gap, Message, User};
-use crate::evs::{Config, FifoSeqno, Output, Range, Seqno};
+use crate::evs::{Config, FifoSeqno, Input, Output, Range, Seqno};
+use crate::id::NodeId;
 use crate::message::{Delivery, Order};
 use crate::time::Duration;
 
@@ -266,7 +267,7 @@ fn the_window_makes_messages_wait_and_acknowledgements_let_them_go() {
     assert_eq!(sent, ["user", "user"]);
     // The queue may go further than a message that does not wait: 4 beyond SAFE.
     let answer = bench.empty(node(2), 0, 0);
-    assert_eq!(words(&bench.receive(node(2), &answer)), ["user", "user", "user", "deliver"]);
+    assert_eq!(words(&bench.receive(node(2), &answer)), ["deliver", "user", "user", "user"]);
     let answer = bench.gap(node(2), 0, 0);
     assert_eq!(words(&bench.receive(node(2), &answer)), Vec::<&str>::new());
 }
@@ -281,6 +282,60 @@ fn a_full_window_is_told_in_answer_to_a_message_but_never_to_a_gap() {
     assert_eq!(words(&bench.receive(node(2), &message)), ["gap"]);
     let gap = bench.gap(node(2), 0, -1);
     assert_eq!(bench.receive(node(2), &gap), []);
+}
+
+/// What is said to messages that were read together.
+fn receive_together(bench: &mut Bench, batch: &[(NodeId, Message)]) -> Vec<Seen> {
+    for (source, message) in batch {
+        let input = Input::Message { source: *source, payload: message.encode() };
+        bench.evs.handle_input(bench.now, input);
+        let early = core::iter::from_fn(|| bench.evs.poll_within_batch());
+        let is_sent = |output: &Output| matches!(output, Output::Send { .. });
+        assert!(!early.into_iter().any(|output| is_sent(&output)), "answered within the batch");
+    }
+    bench.drain()
+}
+
+#[test]
+fn messages_that_were_read_together_are_answered_once() {
+    let mut bench = Bench::in_group(node(1), &[node(2), node(3)]);
+    let batch = [
+        (node(2), bench.user(node(2), 0, -1)),
+        (node(3), bench.empty(node(3), 0, -1)),
+        (node(2), bench.user(node(2), 1, -1)),
+        (node(3), bench.empty(node(3), 1, 0)),
+    ];
+    let seen = receive_together(&mut bench, &batch);
+    let [Seen::Sent(None, Message { body: Body::User(user), .. }), ..] = &seen[..] else {
+        panic!("{seen:?}")
+    };
+    assert_eq!((user.seqno, user.last_seqno(), user.aru), (Seqno(0), Seqno(1), Seqno(1)));
+    assert!(words(&seen)[1..].iter().all(|word| *word == "deliver"), "{seen:?}");
+}
+
+#[test]
+fn a_batch_that_announces_more_is_acknowledged_and_not_completed() {
+    let mut bench = Bench::in_group(node(1), &[node(2)]);
+    send(&mut bench, b"a");
+    let mut more = bench.user(node(2), 0, -1);
+    more.header.flags = Flags::MORE;
+    let mut also_more = bench.user(node(2), 1, -1);
+    also_more.header.flags = Flags::MORE;
+    let seen = receive_together(&mut bench, &[(node(2), more), (node(2), also_more)]);
+    assert_eq!(words(&seen), ["gap"]);
+}
+
+#[test]
+fn a_batch_is_answered_before_the_membership_changes() {
+    let mut bench = Bench::in_group(node(1), &[node(2), node(3)]);
+    let user = bench.user(node(2), 0, -1);
+    let input = Input::Message { source: node(2), payload: user.encode() };
+    bench.evs.handle_input(bench.now, input);
+    let leave = bench.leave(node(3), -1, -1);
+    let seen = bench.receive(node(3), &leave);
+    let mut sent = words(&seen);
+    sent.retain(|word| matches!(*word, "empty" | "gap" | "join"));
+    assert_eq!(sent, ["empty", "join"], "{seen:?}");
 }
 
 #[test]

@@ -238,9 +238,13 @@ impl World {
         if !core::mem::take(&mut process.is_frozen) {
             return;
         }
-        let inbox = core::mem::take(&mut process.inbox);
         self.machines[host].set_alarm();
         self.note(host, || "thaws".into());
+        if self.reads_in_batches(host) {
+            return self.read_batch(host);
+        }
+        let process = self.machines[host].process.as_mut();
+        let inbox = process.map(|process| core::mem::take(&mut process.inbox)).unwrap_or_default();
         for (link, heard) in inbox {
             self.hear(host, link, heard);
         }
