@@ -30,7 +30,7 @@ pub(super) struct DonorArgs {
     /// Wait until so many members with data are SYNCED, the donor among them
     #[arg(long, value_name = "N", default_value = "0")]
     when_synced_at_least: usize,
-    /// Do not wait until other state transfers in the group, backups or joining nodes, have ended
+    /// Do not wait until other state transfers in the group (backups, joining nodes, desynced members) have ended
     #[arg(long)]
     beside_others: bool,
     /// Longest time for which a donor serves us, in seconds: it is lost to the group for so long

@@ -156,7 +156,7 @@ pub enum WaitReason {
     #[error("waiting for more members to become SYNCED")]
     TooFewSynced,
     /// The end of somebody else's state transfer.
-    #[error("waiting for another state transfer in the group to end")]
+    #[error("waiting for another state transfer in the group to end, or for a desynced member")]
     SomebodyJoins,
     /// The layer below.
     #[error("waiting to send")]
