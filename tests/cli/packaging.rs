@@ -44,7 +44,9 @@ fn every_command_in_the_help_has_a_manual_page() {
     let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let names: Vec<_> = commands
         .take_while(|line| !line.is_empty())
-        .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())
+        // What is further to the right goes on with a command's description.
+        .filter_map(|line| line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')))
+        .filter_map(|line| line.split_whitespace().next())
         .filter(|name| *name != "help" && name.chars().all(|c| c.is_ascii_lowercase()))
         .collect();
     assert!(names.contains(&"backup"), "{names:?}");
