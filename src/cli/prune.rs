@@ -38,7 +38,7 @@ pub(super) struct PruneArgs {
     /// Only say what would be removed
     #[arg(long)]
     dry_run: bool,
-    /// Remove even the last good backup of a group if no rule keeps it
+    /// Remove even the last good backup of a group if no rule keeps it, and what other programs began and did not finish
     #[arg(long)]
     force: bool,
     /// Sweep an unfinished backup in which nothing has happened for so long, in seconds

@@ -8,7 +8,8 @@
 //! those that tell nothing; their time is that of their last chunk.
 //!
 //! An unfinished backup is swept only when nothing has happened in it for a safe time: it may be one
-//! that is being written at this moment.
+//! that is being written at this moment. What another program has not ended is its own, or in a form that
+//! we do not know: it goes only when forced.
 
 mod rules;
 
@@ -29,7 +30,8 @@ pub use rules::KeepRules;
 pub struct PruneConfig {
     /// Which backups stay; without any rule, all do.
     pub keep: KeepRules,
-    /// Removes the last good backup of a group as well, if no rule keeps it.
+    /// Removes the last good backup of a group as well, if no rule keeps it, and sweeps what other
+    /// programs did not finish.
     pub force: bool,
     /// Time without any change after which an unfinished backup is nobody's.
     pub incomplete_after: Duration,
@@ -48,7 +50,8 @@ pub struct Pruned {
     pub swept: Vec<BackupId>,
     /// Unfinished backups that are too young to go.
     pub young: Vec<BackupId>,
-    /// Backups that stay because their manifest cannot be read, and why.
+    /// Backups that stay because they cannot be judged, and why: their manifest cannot be read, or
+    /// another program began them and they are not whole.
     pub unreadable: Vec<(BackupId, String)>,
 }
 
@@ -78,8 +81,18 @@ impl Repository {
         pruned: &mut Pruned,
     ) -> Result<(), RepositoryError> {
         let now = Timestamp::now();
-        let mut unfinished: Vec<_> =
-            foreign.into_iter().map(|backup| (backup.backup_id, backup.stored)).collect();
+        let mut unfinished = Vec::new();
+        for backup in foreign {
+            match backup.fault {
+                Some(fault) if !backup.is_our_copy && !config.force => {
+                    let why = format!(
+                        "another program began it, and it is not whole ({fault}); --force sweeps it"
+                    );
+                    pruned.unreadable.push((backup.backup_id, why));
+                }
+                _ => unfinished.push((backup.backup_id, backup.stored)),
+            }
+        }
         for id in self.incomplete().await? {
             let changed = self.last_change(&id).await?;
             unfinished.push((id, changed));

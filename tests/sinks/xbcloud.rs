@@ -255,10 +255,14 @@ async fn it_is_copied_once_and_pruned_with_all_that_belongs_to_it() {
     };
     let pruned = copy.prune(&config(false)).await.expect("prunes");
     assert_eq!((pruned.kept, pruned.swept), (vec![id.clone()], vec![]));
-    // Without its last files it is nobody's backup, and swept with what lies beside it.
+    // Without its last files it is not whole: whoever wrote it may go on, and only force sweeps it, with
+    // what lies beside it.
     fs::remove_file(other.path().join(NAME).join("xtrabackup_info.00000000000000000001"))
         .expect("gone");
     let pruned = copy.prune(&config(false)).await.expect("prunes");
+    assert_eq!((pruned.kept, pruned.swept), (vec![], vec![]));
+    assert_eq!(pruned.unreadable.first().map(|(id, _)| id), Some(&id));
+    let pruned = copy.prune(&config(true)).await.expect("prunes");
     assert_eq!((pruned.kept, pruned.swept), (vec![], vec![id]));
     let left = fs::read_dir(other.path()).expect("directory").count();
     assert_eq!(left, 0);

@@ -32,6 +32,8 @@ pub struct Foreign {
     pub stored_bytes: u64,
     /// Whether a list of sums is there.
     pub has_sums: bool,
+    /// Whether a copy of ours was begun here and not ended.
+    pub is_our_copy: bool,
     /// Why it is not whole, as far as names and sizes tell.
     pub fault: Option<String>,
 }
@@ -90,6 +92,7 @@ impl Repository {
             chunks: listing.chunks,
             stored_bytes: listing.bytes,
             has_sums,
+            is_our_copy: listing.is_started,
             fault: started.or(fault),
             backup_id: id,
         }))
@@ -114,6 +117,7 @@ impl ChunkedBackup {
             chunks,
             stored_bytes,
             has_sums: self.has_sums(),
+            is_our_copy: false,
             fault: None,
         }
     }

@@ -138,7 +138,7 @@ const SST_INFO: &str = "[sst]\ngalera-gtid=3ae18adc-e690-11f1-aa68-dbedcff0437f:
 const WITH_KEYS: &str = "printf '%s\\n' \"$@\" >> \"$HERE/arguments\"\n\
     case \"$1\" in\n\
     --prepare) echo 'backup_type = full-prepared' > \"$HERE/backup/xtrabackup_checkpoints\" ;;\n\
-    --move-back) mv \"$HERE/.prepared/ibdata1\" \"$HERE/\"; cp \"$HERE/arguments\" \"$HERE/../\" ;;\n\
+    --move-back) mv \"$HERE/backup/.prepared/ibdata1\" \"$HERE/backup/\" ;;\n\
     esac\n\
     echo 'completed OK!'\n";
 
@@ -148,8 +148,6 @@ async fn encrypted_tablespaces_get_the_new_keyrings_master_key() {
     fixture.put("xtrabackup_keys", "");
     fixture.put("sst_info", SST_INFO);
     fixture.put("ibdata1", "data");
-    // The script is looked for beside the target directory, which is one level deeper for move-back.
-    fixture.put("script", WITH_KEYS);
     let config = PrepareConfig {
         any_tool_version: true,
         move_back_arguments: vec!["--component-keyring-config=/k".into()],
