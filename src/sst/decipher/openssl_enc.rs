@@ -85,11 +85,12 @@ impl FromStr for Algorithm {
 pub(in crate::sst) struct OpensslEnc {
     key: DecryptionKey,
     running: Option<Crypter>,
+    is_finished: bool,
 }
 
 impl OpensslEnc {
     pub(super) fn new(key: &DecryptionKey) -> Self {
-        Self { key: key.clone(), running: None }
+        Self { key: key.clone(), running: None, is_finished: false }
     }
 
     /// Decrypts what is there.
@@ -111,15 +112,21 @@ impl OpensslEnc {
         Ok(())
     }
 
-    /// The last block, whose padding tells whether anything is missing.
+    /// The last block, whose padding tells whether anything is missing. Asked again, there is nothing
+    /// more.
     pub(super) fn finish(
         &mut self,
         input: &mut BytesMut,
         output: &mut BytesMut,
     ) -> Result<(), DecipherError> {
+        if self.is_finished {
+            return Ok(());
+        }
         self.push(input, output)?;
         let Some(crypter) = &mut self.running else { return Err(DecipherError::Truncated) };
-        append(output, 0, |room| crypter.finalize(room)).map_err(|_| DecipherError::Truncated)
+        append(output, 0, |room| crypter.finalize(room)).map_err(|_| DecipherError::Truncated)?;
+        self.is_finished = true;
+        Ok(())
     }
 
     /// The way of making a key under which the first block makes sense.

@@ -101,11 +101,8 @@ fn long_names_and_sizes_come_from_extended_headers() {
     ]
     .concat();
     let files = files(&archive, 100).expect("a good archive");
-    let expected = [
-        (long, b"pax".to_vec()),
-        (other, b"gnu".to_vec()),
-        ("large".into(), b"abc".to_vec()),
-    ];
+    let expected =
+        [(long, b"pax".to_vec()), (other, b"gnu".to_vec()), ("large".into(), b"abc".to_vec())];
     assert_eq!(files, expected);
 }
 
