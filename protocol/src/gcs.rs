@@ -58,7 +58,9 @@ pub use conditions::Conditions;
 pub use counters::Counters;
 pub use donor::suitability::{DonorChoice, Suitability, explain_donor};
 pub use donor::{Refusal, Rules, choose_donor};
-pub use event::{Acceptance, Configuration, Donation, Event, LeaveReason, RequestError};
+pub use event::{
+    Acceptance, Configuration, Donation, Event, LeaveReason, RequestError, WaitReason,
+};
 pub use name::Name;
 pub use number::{ConfigurationId, Protocols, Seqno};
 pub use own_state::OwnState;

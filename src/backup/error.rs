@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use galera_protocol::gcs::{Refusal, RequestError};
+use galera_protocol::gcs::{Refusal, RequestError, WaitReason};
 use galera_protocol::member::EndReason;
 use galera_protocol::sst::conversation::{CloseReason, Failure};
 use galera_protocol::sst::donor_code::DonorCode;
@@ -140,9 +140,9 @@ impl Error {
             Self::Listen(_) => Some("choose another --listen address or port"),
             Self::Start(_) => Some("choose another gmcast.listen_addr in --options"),
             Self::Join(why) => Some(why.remedy()),
-            Self::Request { error: RequestError::NoDonorInTime(_), .. } => Some(
-                "wait until a member is SYNCED and serves nobody, or allow more --donor members",
-            ),
+            Self::Request { error: RequestError::NoDonorInTime(reason), .. } => {
+                Some(remedy_for_waiting(*reason))
+            }
             Self::Request { error: RequestError::Names(_), .. } => {
                 Some("give full wsrep_node_name values in --donor")
             }
@@ -220,6 +220,24 @@ fn request_code(error: &RequestError) -> ExitCode {
         RequestError::NoDonorInTime(_) => ExitCode::Unavailable,
         RequestError::Refused(Refusal::Busy | Refusal::Unreachable) => ExitCode::Unavailable,
         RequestError::Refused(_) | RequestError::AlreadyRequested => ExitCode::RequestRefused,
+    }
+}
+
+const fn remedy_for_waiting(reason: WaitReason) -> &'static str {
+    match reason {
+        WaitReason::SomebodyJoins => {
+            "wait until the other transfer has ended or allow more time by --donor-timeout; if a member is \
+             desynced on purpose, give --beside-others"
+        }
+        WaitReason::TooFewSynced => {
+            "wait until more members are SYNCED, or ask for fewer by --when-synced-at-least"
+        }
+        WaitReason::NoConfiguration
+        | WaitReason::Unusable
+        | WaitReason::DonorBusy
+        | WaitReason::Sending(_) => {
+            "wait until a member is SYNCED and serves nobody, or allow more --donor members"
+        }
     }
 }
 

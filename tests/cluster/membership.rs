@@ -69,7 +69,10 @@ fn three_of_ours_and_three_servers_form_one_group_and_take_three_backups() {
 
     let repository = Repository::create(&cluster, "repository");
     let running: Vec<_> = ["n1", "n2", "n3"]
-        .map(|donor| Job::backup(&cluster, &repository.url).flag("--donor", donor).start())
+        .map(|donor| {
+            let job = Job::backup(&cluster, &repository.url).flag("--donor", donor);
+            job.switch("--beside-others").start()
+        })
         .into();
     for backup in running {
         backup.finish(seconds(180)).expect(&[0]);
@@ -150,7 +153,8 @@ fn a_backup_goes_on_while_other_nodes_come_and_go() {
 
 /// Starts a backup and waits until its donor has stalled in the middle of the stream.
 fn hold(cluster: &Cluster, donor: &str) -> Running {
-    let backup = Job::backup(cluster, "null:").flag("--donor", donor).start();
+    let job = Job::backup(cluster, "null:").flag("--donor", donor).switch("--beside-others");
+    let backup = job.start();
     let node = cluster.nodes.iter().find(|node| node.name() == donor).expect("the donor exists");
     node.wait_fault();
     backup
