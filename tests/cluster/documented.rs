@@ -118,5 +118,5 @@ fn the_how_tos_commands_back_up_and_restore_a_group_with_version_1_certificates(
     shell(block(TLS, "openssl genrsa"), certificates.path(), &Ports::reserve());
     let mut cluster = Cluster::start_set_up(3, |server| set_up(server, certificates.path()));
     let commands = ["galera-sst doctor", "galera-sst restore"].map(|words| block(TLS, words));
-    run_as_written(&mut cluster, &commands.concat(), certificates.path());
+    run_as_written(&mut cluster, &commands.join("\n"), certificates.path());
 }
