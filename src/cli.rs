@@ -218,28 +218,10 @@ impl Command {
 
     /// A member alone is one task at a time: other threads would only hand it around.
     fn runtime(&self) -> tokio::runtime::Builder {
-        match self {
-            Self::Arbitrator(_) | Self::Status(_) => tokio::runtime::Builder::new_current_thread(),
-            Self::Backup(_)
-            | Self::Receive(_)
-            | Self::Doctor(_)
-            | Self::Restore(_)
-            | Self::List(_)
-            | Self::Show(_)
-            | Self::Verify(_)
-            | Self::Cat(_)
-            | Self::Prune(_)
-            | Self::Copy(_)
-            | Self::Dump(_)
-            | Self::Load(_)
-            | Self::Decode(_)
-            | Self::Proxy(_)
-            | Self::Donate(_)
-            | Self::Xbstream(_)
-            | Self::Completions(_)
-            | Self::Man(_)
-            | Self::Install(_)
-            | Self::Reference => tokio::runtime::Builder::new_multi_thread(),
+        if matches!(self, Self::Arbitrator(_) | Self::Status(_)) {
+            tokio::runtime::Builder::new_current_thread()
+        } else {
+            tokio::runtime::Builder::new_multi_thread()
         }
     }
 }

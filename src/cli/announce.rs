@@ -1,10 +1,11 @@
 //! Flags about who is told how a backup ended.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::stash::StashArgs;
 use super::talk;
+use crate::exit::ExitCode;
 use crate::outcome::{self, Announce, Hook, HookError, Outcome, TERMINATION_LOG};
 
 /// Whom to tell, and what to run.
@@ -41,12 +42,20 @@ impl AnnounceArgs {
         }
     }
 
-    /// Tells everybody. True if the failure is Stash's business from here on.
-    pub(super) async fn tell(&self, outcome: &Outcome) -> bool {
-        for failure in outcome::announce(outcome, &self.whom()).await {
+    /// Tells everybody how the job that began at `started` ended; answers with the exit code of the
+    /// process, which is zero if a failure is Stash's business from here on.
+    pub(super) async fn tell(
+        &self,
+        mut outcome: Outcome,
+        code: ExitCode,
+        started: Instant,
+    ) -> ExitCode {
+        outcome.exit_code = code.number();
+        outcome.duration = started.elapsed();
+        for failure in outcome::announce(&outcome, &self.whom()).await {
             talk::say(&format!("warning: {failure}"));
         }
-        self.stash.exits_zero()
+        if self.stash.exits_zero() { ExitCode::Success } else { code }
     }
 
     fn whom(&self) -> Announce {

@@ -1,15 +1,17 @@
-//! How a job that takes a backup ends, in words and numbers: shared by `backup` and `receive`.
+//! How a job that stores something ends, in words and numbers: `backup`, `receive` and `dump`.
+
+use std::error::Error;
 
 use super::{Output, talk};
 use crate::backup::{self, Backup};
 use crate::exit::ExitCode;
 use crate::outcome::Outcome;
-use crate::pipeline::manifest::BackupId;
+use crate::pipeline::manifest::{BackupId, Manifest};
 use crate::sink::{CopyReport, Receipt};
 
 /// What everybody is told, but for the exit code and the time.
-pub(super) fn outcome_of(
-    result: &Result<Backup, backup::Error>,
+pub(super) fn outcome_of<E: Error + 'static>(
+    result: Result<(&Manifest, &Receipt), &E>,
     group: &str,
     id: &BackupId,
 ) -> Outcome {
@@ -20,7 +22,7 @@ pub(super) fn outcome_of(
         ..Outcome::default()
     };
     match result {
-        Ok(Backup { manifest, receipt }) => Outcome {
+        Ok((manifest, receipt)) => Outcome {
             location: Some(receipt.location.clone()),
             files: manifest.totals.files,
             file_bytes: manifest.totals.file_bytes,
@@ -30,6 +32,11 @@ pub(super) fn outcome_of(
         },
         Err(error) => Outcome { error: Some(talk::sentence(error)), ..outcome },
     }
+}
+
+/// What was stored of a backup, and where.
+pub(super) fn stored(backup: &Backup) -> (&Manifest, &Receipt) {
+    (&backup.manifest, &backup.receipt)
 }
 
 /// Tells people the end, and gives its exit code.
@@ -54,22 +61,9 @@ pub(super) fn finish(
 }
 
 fn answer(backup: &Backup, output: Output) {
-    let Backup { manifest, receipt } = backup;
-    // What is on standard output already is the backup, and nothing may follow it.
-    if receipt.location.split(", ").any(|at| at == "-") {
-        return;
-    }
-    match output {
-        Output::Json => {
-            let answer = serde_json::json!({
-                "location": receipt.location,
-                "stored_bytes": receipt.stored_bytes,
-                "copies": copies(receipt),
-                "manifest": manifest,
-            });
-            talk::answer(&answer.to_string());
-        }
-        Output::Text => talk::answer(&format!(
+    let (manifest, receipt) = stored(backup);
+    stored_in_full(manifest, receipt, output, || {
+        format!(
             "backup {} is complete: {} files, {} bytes, state {}:{} or later, in {}",
             manifest.backup_id,
             manifest.totals.files,
@@ -77,12 +71,35 @@ fn answer(backup: &Backup, output: Output) {
             manifest.state.uuid,
             manifest.state.seqno_at_least,
             receipt.location,
-        )),
+        )
+    });
+}
+
+/// Answers that it is stored: in JSON, or in the words of the command.
+pub(super) fn stored_in_full(
+    manifest: &Manifest,
+    receipt: &Receipt,
+    output: Output,
+    words: impl FnOnce() -> String,
+) {
+    // What is on standard output already is what was stored, and nothing may follow it.
+    if receipt.location.split(", ").any(|at| at == "-") {
+        return;
     }
+    talk::answer(&match output {
+        Output::Json => serde_json::json!({
+            "location": receipt.location,
+            "stored_bytes": receipt.stored_bytes,
+            "copies": copies(receipt),
+            "manifest": manifest,
+        })
+        .to_string(),
+        Output::Text => words(),
+    });
 }
 
 /// What became of each of several copies.
-pub(super) fn copies(receipt: &Receipt) -> Vec<serde_json::Value> {
+fn copies(receipt: &Receipt) -> Vec<serde_json::Value> {
     let report = |copy: &CopyReport| {
         serde_json::json!({
             "location": copy.location,

@@ -11,8 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::announce::AnnounceArgs;
-pub(super) use super::answer::copies;
-use super::answer::{finish, outcome_of};
+use super::answer::{finish, outcome_of, stored};
 use super::check::CheckError;
 use super::donors::DonorArgs;
 use super::membership::MemberArgs;
@@ -203,14 +202,12 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
     if let Err(error) = shown.await {
         tracing::warn!(%error, "show the progress");
     }
-    let mut outcome = outcome_of(&result, &args.member.group, &config.id);
+    let outcome = outcome_of(result.as_ref().map(stored), &args.member.group, &config.id);
     let code = finish(result, stop.code(), output);
     if let Some(error) = &outcome.error {
         tracing::info!(otel.status_code = "ERROR", error, code = code.number(), "no backup");
     }
-    outcome.exit_code = code.number();
-    outcome.duration = started.elapsed();
-    if args.announce.tell(&outcome).await { ExitCode::Success } else { code }
+    args.announce.tell(outcome, code, started).await
 }
 
 /// Tells how large the group's last backup was, if one of the repositories knows: for the time left.

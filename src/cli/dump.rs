@@ -8,6 +8,7 @@ use indicatif::HumanBytes;
 use tokio_util::sync::CancellationToken;
 
 use super::announce::AnnounceArgs;
+use super::answer::{self, outcome_of};
 use super::restore::{self, SelectArgs, conclude};
 use super::signals::Stop;
 use super::target::{Content, TargetArgs};
@@ -16,7 +17,6 @@ use crate::dump::{
     self, ClosingLine, DumpConfig, DumpError, Dumped, LoadConfig, LoadError, Passed,
 };
 use crate::exit::ExitCode;
-use crate::outcome::Outcome;
 use crate::pipeline::manifest::BackupId;
 
 /// Time between two lines of progress.
@@ -120,11 +120,10 @@ pub(super) async fn dump(args: DumpArgs, output: Output) -> ExitCode {
     let result = dump::dump(&config, open, &passed, &stop.token()).await;
     shown.cancel();
     let _ = lines.await;
-    let mut outcome = outcome_of(&result, &config);
+    let stored = result.as_ref().map(|dumped| (&dumped.manifest, &dumped.receipt));
+    let outcome = outcome_of(stored, &config.group, &config.id);
     let code = finish_dump(result, stop.code(), output);
-    outcome.exit_code = code.number();
-    outcome.duration = started.elapsed();
-    if args.announce.tell(&outcome).await { ExitCode::Success } else { code }
+    args.announce.tell(outcome, code, started).await
 }
 
 /// A line every few seconds until `ended`.
@@ -140,26 +139,6 @@ async fn show(what: &'static str, passed: Passed, ended: CancellationToken) {
     }
 }
 
-fn outcome_of(result: &Result<Dumped, DumpError>, config: &DumpConfig) -> Outcome {
-    let outcome = Outcome {
-        group: config.group.clone(),
-        backup_id: config.id.to_string(),
-        ended: jiff::Timestamp::now().as_second(),
-        ..Outcome::default()
-    };
-    match result {
-        Ok(Dumped { manifest, receipt, .. }) => Outcome {
-            location: Some(receipt.location.clone()),
-            files: manifest.totals.files,
-            file_bytes: manifest.totals.file_bytes,
-            stored_bytes: receipt.stored_bytes,
-            said: receipt.said.clone(),
-            ..outcome
-        },
-        Err(error) => Outcome { error: Some(talk::sentence(error)), ..outcome },
-    }
-}
-
 fn finish_dump(
     result: Result<Dumped, DumpError>,
     signal: Option<ExitCode>,
@@ -167,7 +146,7 @@ fn finish_dump(
 ) -> ExitCode {
     match result {
         Ok(dumped) => {
-            answer(&dumped, output);
+            tell(&dumped, output);
             ExitCode::Success
         }
         Err(error) => {
@@ -180,26 +159,16 @@ fn finish_dump(
     }
 }
 
-fn answer(Dumped { manifest, receipt, lacks_closing_line }: &Dumped, output: Output) {
+fn tell(Dumped { manifest, receipt, lacks_closing_line }: &Dumped, output: Output) {
     if *lacks_closing_line {
         talk::say("warning: the dump does not end with the line \"-- Dump completed\"");
     }
-    match output {
-        Output::Json => talk::answer(
-            &serde_json::json!({
-                "location": receipt.location,
-                "stored_bytes": receipt.stored_bytes,
-                "copies": super::backup::copies(receipt),
-                "manifest": manifest,
-            })
-            .to_string(),
-        ),
-        Output::Text if receipt.location.split(", ").any(|at| at == "-") => {}
-        Output::Text => talk::answer(&format!(
+    answer::stored_in_full(manifest, receipt, output, || {
+        format!(
             "dump {} is complete: {} bytes, in {}",
             manifest.backup_id, manifest.totals.file_bytes, receipt.location,
-        )),
-    }
+        )
+    });
 }
 
 /// Runs `load`.

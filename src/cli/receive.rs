@@ -9,7 +9,7 @@ use galera_protocol::sst::request;
 use tokio_util::sync::CancellationToken;
 
 use super::announce::AnnounceArgs;
-use super::answer::{finish, outcome_of};
+use super::answer::{finish, outcome_of, stored};
 use super::check::CheckError;
 use super::signals::Stop;
 use super::target::{Content, TargetArgs};
@@ -140,11 +140,9 @@ pub(super) async fn run(args: Args, output: Output) -> ExitCode {
     }
     let started = Instant::now();
     let result = received(&args, &config, &stop).await;
-    let mut outcome = outcome_of(&result, &config.group, &config.id);
+    let outcome = outcome_of(result.as_ref().map(stored), &config.group, &config.id);
     let code = finish(result, stop.code(), output);
-    outcome.exit_code = code.number();
-    outcome.duration = started.elapsed();
-    if args.announce.tell(&outcome).await { ExitCode::Success } else { code }
+    args.announce.tell(outcome, code, started).await
 }
 
 async fn received(

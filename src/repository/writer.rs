@@ -160,16 +160,7 @@ impl PackSink {
         id: BackupId,
         config: PackConfig,
     ) -> Result<Self, SinkError> {
-        let started = async {
-            let store = Store::create(url, &config.store).await?;
-            mark_started(&store, &id).await?;
-            refuse_existing(&store, &id).await?;
-            Ok::<_, RepositoryError>(store)
-        };
-        match started.await {
-            Ok(store) => Ok(Self::start(store, id, config)),
-            Err(error) => Err(create_error(url, error)),
-        }
+        Ok(Self::start(begin(url, &config.store, &id).await?, id, config))
     }
 
     fn start(store: Store, id: BackupId, config: PackConfig) -> Self {
@@ -392,6 +383,21 @@ fn spawn(
     })
 }
 
+/// Opens the store and takes the place of the backup `id` in it, whatever its layout.
+pub(super) async fn begin(
+    url: &RepositoryUrl,
+    options: &StoreOptions,
+    id: &BackupId,
+) -> Result<Store, SinkError> {
+    let begun = async {
+        let store = Store::create(url, options).await?;
+        mark_started(&store, id).await?;
+        refuse_existing(&store, id).await?;
+        Ok(store)
+    };
+    begun.await.map_err(|error| create_error(url, error))
+}
+
 /// The mark names its writer: two that write one backup must not meet, and a lost answer is not taken
 /// for another writer.
 pub(super) async fn mark_started(store: &Store, id: &BackupId) -> Result<(), RepositoryError> {
@@ -400,7 +406,7 @@ pub(super) async fn mark_started(store: &Store, id: &BackupId) -> Result<(), Rep
 }
 
 /// What would be written over it must not be there; nor would an abort leave it.
-pub(super) async fn refuse_existing(store: &Store, id: &BackupId) -> Result<(), RepositoryError> {
+async fn refuse_existing(store: &Store, id: &BackupId) -> Result<(), RepositoryError> {
     let manifest = object_name(id, MANIFEST_NAME);
     if store.size(&manifest).await?.is_none() {
         return Ok(());
@@ -416,7 +422,7 @@ pub(super) async fn clear_started(store: &Store, id: &BackupId) {
     }
 }
 
-pub(super) fn create_error(url: &RepositoryUrl, error: RepositoryError) -> SinkError {
+fn create_error(url: &RepositoryUrl, error: RepositoryError) -> SinkError {
     SinkError::Create { target: url.to_string(), source: std::io::Error::other(error) }
 }
 

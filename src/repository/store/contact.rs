@@ -40,32 +40,15 @@ impl NoContact {
 
     /// True if TLS would fail in the same way again.
     fn is_refusal(&self) -> bool {
-        match &self.0.cause {
-            Cause::Tls(failure) => match failure {
+        matches!(
+            &self.0.cause,
+            Cause::Tls(
                 TlsFailure::PeerIsPlain
-                | TlsFailure::UntrustedPeer(_)
-                | TlsFailure::RefusedByPeer(_)
-                | TlsFailure::NoCommonParameters => true,
-                TlsFailure::Silent
-                | TlsFailure::Closed
-                | TlsFailure::Stranger(_)
-                | TlsFailure::Other => false,
-            },
-            Cause::Unresolved
-            | Cause::NobodyListens
-            | Cause::NoRoute
-            | Cause::NoAnswer
-            | Cause::Silent
-            | Cause::ClosedAtOnce
-            | Cause::TakesEverything
-            | Cause::Broken
-            | Cause::PeerUsesTls
-            | Cause::Stranger(_)
-            | Cause::WrongGroup
-            | Cause::Evicted
-            | Cause::Duplicate
-            | Cause::Other(_) => false,
-        }
+                    | TlsFailure::UntrustedPeer(_)
+                    | TlsFailure::RefusedByPeer(_)
+                    | TlsFailure::NoCommonParameters
+            )
+        )
     }
 
     /// What to try.

@@ -29,9 +29,7 @@ use crate::repository::error::{Fault, RepositoryError};
 use crate::repository::store::{Store, StoreOptions};
 use crate::repository::upload::UploadConfig;
 use crate::repository::url::RepositoryUrl;
-use crate::repository::writer::{
-    clear_started, create_error, mark_started, refuse_existing, write_error,
-};
+use crate::repository::writer::{begin, clear_started, write_error};
 use crate::repository::{MANIFEST_NAME, object_name};
 use crate::sink::{Entry, Needs, Piece, Receipt, Sink, SinkError, SinkFile};
 
@@ -99,14 +97,7 @@ impl ChunkedSink {
         id: BackupId,
         config: ChunkConfig,
     ) -> Result<Self, SinkError> {
-        let started = async {
-            let store = Store::create(url, &config.store).await?;
-            mark_started(&store, &id).await?;
-            refuse_existing(&store, &id).await?;
-            Ok::<_, RepositoryError>(store)
-        };
-        let store = started.await.map_err(|error| create_error(url, error))?;
-        Ok(Self::start(store, id, config))
+        Ok(Self::start(begin(url, &config.store, &id).await?, id, config))
     }
 
     fn start(store: Store, id: BackupId, config: ChunkConfig) -> Self {
