@@ -130,3 +130,13 @@ fn restoring_from_where_nothing_is_fails_and_makes_nothing() {
     assert!(!to.exists());
     assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
 }
+
+#[test]
+fn nothing_follows_a_dump_on_standard_output() {
+    let command = ["--closing-line", "ignore", "--", "printf", "the last words"];
+    let output = ["dump", "--group", "g", "--to", "exec:cat", "--to", "xbstream:-"];
+    let output = run(output.iter().chain(&["--output", "json"]).chain(&command), &[]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let end = b"XBSTCK01\0E\x08\0\0\0dump.sql";
+    assert!(output.stdout.ends_with(end), "{:?}", String::from_utf8_lossy(&output.stdout));
+}
